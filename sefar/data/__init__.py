@@ -1,0 +1,1 @@
+"""Clips: annotations, label scopes, decoding, sampling, views and batches."""

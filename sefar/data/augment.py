@@ -1,0 +1,121 @@
+"""Spatial views: what of a frame the labelled, weak and strong clips show (METHOD.md §2).
+
+Drawing and applying are apart: `draw_view` decides with an explicit generator, `apply_view` cuts.
+
+Shape suffixes: T frames, C channels, H, W pixels, B clips, G granularities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as TF
+
+from sefar.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewConfig:
+    """Spatial views.
+
+    Attributes:
+        size: side of the square crop fed to the model, pixels.
+        short_side: range of the short-side jitter before the crop, pixels.
+        flip: whether labelled and strong views may be mirrored; False for mirror-sensitive labels.
+        channel_dropout: probability, per clip, granularity and colour channel, that the strong view loses the channel.
+        shared_spatial: one crop and flip for all granularities of a view; False draws one each (release).
+    """
+
+    size: int = 224
+    short_side: tuple[int, int] = (256, 320)
+    flip: bool = True
+    channel_dropout: float = 0.2
+    shared_spatial: bool = True
+
+    def __post_init__(self) -> None:
+        low, high = self.short_side
+        if not self.size <= low <= high:
+            raise ConfigError(
+                f"views.short_side: expected size ≤ low ≤ high, got {self.short_side} with size {self.size}"
+            )
+        if not 0 <= self.channel_dropout < 1:
+            raise ConfigError(f"views.channel_dropout: expected a probability in [0, 1), got {self.channel_dropout}")
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One spatial view: a square of the source frame, `side` of its short side long, mirrored or not.
+
+    `top` and `left` are shares in [0, 1] of the room left; `side` is a share of the short side.
+    """
+
+    side: float
+    top: float
+    left: float
+    flip: bool
+
+
+def draw_crops(config: ViewConfig, granularities: int, rng: np.random.Generator, *, flip: bool) -> list[Crop]:
+    """Draw one crop per granularity, the same for all when `config.shared_spatial`."""
+    crops = []
+    for _ in range(1 if config.shared_spatial else granularities):
+        low, high = config.short_side
+        # cropping `size` out of a frame scaled to short side s shows size/s of the short side
+        side = config.size / rng.uniform(low, high)
+        crops.append(Crop(side, rng.random(), rng.random(), bool(rng.random() < 0.5) and flip and config.flip))
+    return crops * granularities if config.shared_spatial else crops
+
+
+def evaluation_crop(config: ViewConfig, position: float) -> Crop:
+    """The deterministic crop of evaluation, `position` in [0, 1] along the long side (½: the centre)."""
+    return Crop(2 * config.size / sum(config.short_side), 0.5, position, False)
+
+
+def apply_crop(frames_THWC: np.ndarray, crop: Crop, size: int) -> Tensor:
+    """Cut and scale frames.
+
+    Args:
+        frames_THWC: uint8 source frames.
+        crop: what to show.
+        size: side of the result, pixels.
+
+    Returns:
+        uint8 (T, C, size, size).
+    """
+    frames_TCHW = torch.from_numpy(np.ascontiguousarray(frames_THWC)).permute(0, 3, 1, 2)
+    height, width = frames_TCHW.shape[-2:]
+    side = max(1, round(crop.side * min(height, width)))
+    top, left = round(crop.top * (height - side)), round(crop.left * (width - side))
+    # a portrait frame leaves its room along the height; evaluation's `position` then moves the crop vertically
+    if height > width and crop.top == 0.5:
+        top = round(crop.left * (height - side))
+    out = frames_TCHW[..., top : top + side, left : left + side]
+    if side != size:
+        out = TF.resize(out, [size, size], antialias=side > size)
+    return out.flip(-1) if crop.flip else out
+
+
+def drop_channels(
+    frames_BTCHW: Tensor, frames_per_granularity: tuple[int, ...], p: float, generator: torch.Generator
+) -> Tensor:
+    """Channel dropout of the strong view.
+
+    Args:
+        frames_BTCHW: normalised frames, granularity after granularity.
+        frames_per_granularity: T_g.
+        p: probability that a channel of a clip's granularity is zeroed; the others are scaled by 1 / (1 − p), as
+            `torch.nn.Dropout3d` does.
+        generator: CPU generator.
+
+    Returns:
+        (B, T, C, H, W).
+    """
+    if p == 0:
+        return frames_BTCHW
+    batch, channels = frames_BTCHW.shape[0], frames_BTCHW.shape[2]
+    keep_BGC = (torch.rand(batch, len(frames_per_granularity), channels, generator=generator) >= p).float() / (1 - p)
+    keep_BTC = keep_BGC.repeat_interleave(torch.tensor(frames_per_granularity), 1)
+    return frames_BTCHW * keep_BTC.to(frames_BTCHW)[..., None, None]

@@ -1,0 +1,1 @@
+"""Networks: the divided space-time encoder, granularity fusion and pretrained weights."""

@@ -1,0 +1,145 @@
+"""Weights to start from → our keys, with a report of what was loaded.
+
+``embedded``: the shipped weights of vit_tiny (`studies/pretrain_tiny.py` makes them). ``imagenet``: a ViT from timm, by
+name. A path: a checkpoint of ours, of the release (its key names are ours), or of an image ViT, ``.safetensors`` or
+``.pt``/``.pth``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from sefar.errors import CheckpointError, ConfigError
+from sefar.models.granularity import SefarNet
+from sefar.models.timesformer import ModelConfig, resize_position_embedding
+
+log = logging.getLogger(__name__)
+
+EMBEDDED = {"vit_tiny": "vit_tiny_synthgym_frames.safetensors"}
+IMAGENET = {"vit_s": "vit_small_patch16_224.augreg_in21k_ft_in1k", "vit_b": "vit_base_patch16_224.augreg_in21k_ft_in1k"}
+# an image ViT has no notion of time, granularities or our classes
+FRESH_AFTER_IMAGE = ("time_embed", "temporal_", "post_fusion", "global_fusion", "ln1", "ln2", "ln3", "fc.")
+IGNORED = ("head.", "head_drist.", "fc_norm.", "pre_logits.")  # an image classifier's own head
+
+
+@dataclass
+class LoadReport:
+    """What became of each key: `matched`, `missing` (kept at initialisation), `unexpected` (unused), `resized`."""
+
+    matched: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    resized: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.matched)} matched, {len(self.missing)} missing, {len(self.unexpected)} unexpected, "
+            f"{len(self.resized)} resized"
+        )
+
+
+def load_pretrained(model: SefarNet, config: ModelConfig) -> LoadReport | None:
+    """Load ``config.pretrained`` into `model`.
+
+    Returns:
+        What was loaded; None for ``none``.
+
+    Raises:
+        ConfigError: no such weights for this network.
+        CheckpointError: the file is unreadable, or lacks more than an image ViT lacks.
+    """
+    source = config.pretrained
+    if source == "none":
+        return None
+    if source == "embedded":
+        if config.name not in EMBEDDED:
+            raise ConfigError(f"model.pretrained: no embedded weights for {config.name}; use imagenet, a file or none")
+        path = Path(str(files("sefar") / "weights" / EMBEDDED[config.name]))
+        state = read_weights(path)
+    elif source == "imagenet":
+        state = _imagenet(config)
+    else:
+        state = read_weights(Path(source))
+    report = load_weights(model, state, position_resize=config.position_resize)
+    log.info("pretrained %s: %s", source, report)
+    return report
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a weight file, unwrapping the usual ``model``/``state_dict``/``student`` nests.
+
+    Raises:
+        CheckpointError: missing or unreadable.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no such weight file; give a .safetensors or .pt file, imagenet, embedded or none"
+        )
+    try:
+        loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except Exception as error:  # torn files raise many kinds
+        raise CheckpointError(f"{path}: not a readable weight file ({type(error).__name__}: {error})") from error
+    for nest in ("student", "model_state", "state_dict", "model"):
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(nest), Mapping):
+            loaded = loaded[nest]
+    return {str(k): v for k, v in loaded.items() if isinstance(v, Tensor)}
+
+
+def _imagenet(config: ModelConfig) -> dict[str, Tensor]:
+    if config.name not in IMAGENET:
+        raise ConfigError(f"model.pretrained: no ImageNet weights for {config.name}; use embedded, a file or none")
+    import timm
+
+    try:
+        return timm.create_model(IMAGENET[config.name], pretrained=True).state_dict()
+    except Exception as error:  # the hub's client raises many kinds
+        raise CheckpointError(
+            f"model.pretrained=imagenet: {IMAGENET[config.name]} could not be fetched ({type(error).__name__}); fetch "
+            "the file elsewhere and give its path, or use model.pretrained=none"
+        ) from error
+
+
+def load_weights(model: SefarNet, state: Mapping[str, Tensor], *, position_resize: str = "bicubic") -> LoadReport:
+    """Copy `state` into `model` by our keys (the release's), resizing position embeddings of another grid.
+
+    An image ViT's keys go to the encoder; what it cannot have (time, fusion, classifier) stays as initialised. So does
+    the classifier when the number of classes differs.
+
+    Raises:
+        CheckpointError: anything else is missing or of another shape.
+    """
+    own = model.state_dict()
+    state = {k.removeprefix("module."): v for k, v in state.items()}
+    if not any(k.startswith("vit.model.") for k in state):
+        state = {f"vit.model.{k}": v for k, v in state.items() if not k.startswith(IGNORED)}
+    report, chosen = LoadReport(), {}
+    for key, value in state.items():
+        if key.endswith("pos_embed") and key in own and value.shape != own[key].shape:
+            value = resize_position_embedding(value, model.encoder.grid, position_resize)
+            report.resized.append(key)
+        if key not in own or (key.startswith("fc.") and value.shape != own[key].shape):
+            report.unexpected.append(key)
+            continue
+        if value.shape != own[key].shape:
+            raise CheckpointError(
+                f"{key}: expected shape {tuple(own[key].shape)}, got {tuple(value.shape)}; are model.name, "
+                "model.fusion_width and sampling.frames_per_granularity those of the weights?"
+            )
+        chosen[key] = value
+        report.matched.append(key)
+    report.missing = [k for k in own if k not in chosen]
+    lost = [k for k in report.missing if not any(part in k for part in FRESH_AFTER_IMAGE)]
+    if lost:
+        raise CheckpointError(
+            f"the weights lack {len(lost)} keys of the network, first '{lost[0]}'; nothing was loaded"
+        )
+    model.load_state_dict(chosen, strict=False)
+    return report

@@ -1,0 +1,247 @@
+"""Divided space-time encoder: TimeSformer blocks (arXiv 2102.05095) over patch or convolutional tokens.
+
+Parameter names are the release's (``model.blocks.0.temporal_attn.qkv.weight``), so that its checkpoints, and ImageNet
+ViT weights, load by name.
+
+Shape suffixes: B clips, M frames of a flat batch, T frames, C channels, H, W pixels, N patches, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath, Mlp, trunc_normal_
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from sefar.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Size of an encoder: width D, depth, heads, patch in pixels, stem (``patch`` or ``conv``), MLP width over D."""
+
+    width: int
+    depth: int
+    heads: int
+    patch: int = 16
+    stem: str = "patch"
+    mlp_ratio: int = 4
+
+
+ARCHITECTURES = {
+    "vit_tiny": Architecture(width=96, depth=3, heads=3, stem="conv", mlp_ratio=2),
+    "vit_s": Architecture(width=384, depth=12, heads=6),
+    "vit_b": Architecture(width=768, depth=12, heads=12),
+}
+RESIZES = ("bicubic", "nearest")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network.
+
+    Attributes:
+        name: a key of `ARCHITECTURES`.
+        pretrained: ``embedded`` (shipped weights of vit_tiny), ``imagenet`` (timm), a local file, or ``none``.
+        fusion_width: width of the granularity fusion.
+        dropout: of the classifier; what is stochastic in the teacher's head passes.
+        drop_path: of the last block; rises linearly from 0 over the depth.
+        position_resize: how position embeddings of another grid are resized: ``bicubic``, or ``nearest`` (release).
+        checkpoint_activations: recompute activations in the backward pass to save memory.
+    """
+
+    name: str = "vit_s"
+    pretrained: str = "imagenet"
+    fusion_width: int = 256
+    dropout: float = 0.5
+    drop_path: float = 0.1
+    position_resize: str = "bicubic"
+    checkpoint_activations: bool = False
+
+    def __post_init__(self) -> None:
+        if self.name not in ARCHITECTURES:
+            raise ConfigError(f"model.name: '{self.name}' is unknown{nearest(self.name, ARCHITECTURES)}")
+        if self.position_resize not in RESIZES:
+            raise ConfigError(
+                f"model.position_resize: '{self.position_resize}' is unknown{nearest(self.position_resize, RESIZES)}"
+            )
+        for name in ("dropout", "drop_path"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"model.{name}: expected a probability in [0, 1), got {getattr(self, name)}")
+        if self.fusion_width < 1:
+            raise ConfigError(f"model.fusion_width: expected an integer ≥ 1, got {self.fusion_width}")
+
+
+class PatchEmbed(nn.Module):
+    """Non-overlapping patches, linearly projected: frames (M, C, H, W) → tokens (M, N, D)."""
+
+    def __init__(self, patch: int, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, kernel_size=patch, stride=patch)
+
+    def forward(self, frames_MCHW: Tensor) -> Tensor:
+        """Project each patch."""
+        return self.proj(frames_MCHW).flatten(2).transpose(1, 2)
+
+
+class ConvStem(nn.Module):
+    """Four strided 3 × 3 convolutions (arXiv 2106.14881, without batch norm): (M, C, H, W) → (M, N, D), patch 16."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        channels = [3, width // 6, width // 3, 2 * width // 3, width]
+        layers: list[nn.Module] = []
+        for inside, outside in pairwise(channels):
+            layers += [nn.Conv2d(inside, outside, 3, stride=2, padding=1), nn.GELU()]
+        self.layers = nn.Sequential(*layers[:-1])
+
+    def forward(self, frames_MCHW: Tensor) -> Tensor:
+        """Embed each frame by itself."""
+        return self.layers(frames_MCHW).flatten(2).transpose(1, 2)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over the last but one axis of (…, T, D)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """Attend among the T tokens of each sequence."""
+        batch, length, width = x_BTD.shape
+        qkv = self.qkv(x_BTD).view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        out = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
+        return self.proj(out.transpose(1, 2).reshape(batch, length, width))
+
+
+class Block(nn.Module):
+    """Temporal attention per patch, spatial attention per frame, MLP; each residual (TimeSformer, divided)."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: int, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.attn = Attention(width, heads)
+        self.temporal_norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.temporal_attn = Attention(width, heads)
+        self.temporal_fc = nn.Linear(width, width)
+        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = Mlp(width, mlp_ratio * width)
+
+    def forward(self, cls_BD: Tensor, x_BTND: Tensor) -> tuple[Tensor, Tensor]:
+        """Update class token and patch tokens."""
+        batch, frames, patches, width = x_BTND.shape
+        # time: one sequence of T tokens per patch
+        t = self.temporal_norm1(x_BTND).transpose(1, 2).reshape(batch * patches, frames, width)
+        t = self.drop_path(self.temporal_attn(t))
+        x_BTND = x_BTND + self.temporal_fc(t).view(batch, patches, frames, width).transpose(1, 2)
+        # space: class token and patches of each frame; the class token's update is averaged over frames
+        s = torch.cat([cls_BD[:, None, None].expand(-1, frames, -1, -1), x_BTND], 2)
+        s = self.drop_path(self.attn(self.norm1(s).view(batch * frames, patches + 1, width)))
+        s = s.view(batch, frames, patches + 1, width)
+        cls_BD = cls_BD + s[:, :, 0].mean(1)
+        x_BTND = x_BTND + s[:, :, 1:]
+        # MLP over the class token and all patches as one sequence, so that drop path spares or drops a whole clip
+        z = torch.cat([cls_BD[:, None], x_BTND.reshape(batch, frames * patches, width)], 1)
+        z = z + self.drop_path(self.mlp(self.norm2(z)))
+        return z[:, 0], z[:, 1:].reshape(batch, frames, patches, width)
+
+
+class DividedSpaceTimeViT(nn.Module):
+    """One encoder for all granularities; only the time embedding is each granularity's own.
+
+    Args:
+        config: the network.
+        image_size: side of the square input in pixels, a multiple of the patch size.
+        frames_per_granularity: frames T_g.
+
+    Raises:
+        ConfigError: `image_size` is not a multiple of the patch size.
+    """
+
+    def __init__(self, config: ModelConfig, image_size: int, frames_per_granularity: tuple[int, ...]) -> None:
+        super().__init__()
+        arch = ARCHITECTURES[config.name]
+        if image_size % arch.patch:
+            raise ConfigError(f"views.size: expected a multiple of the patch size {arch.patch}, got {image_size}")
+        self.arch, self.config = arch, config
+        self.grid = image_size // arch.patch
+        self.frames_per_granularity = frames_per_granularity
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, arch.width))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid**2, arch.width))
+        self.patch_embed = ConvStem(arch.width) if arch.stem == "conv" else PatchEmbed(arch.patch, arch.width)
+        self.time_embed = nn.ParameterList(torch.zeros(1, t, arch.width) for t in frames_per_granularity)
+        drop_paths = torch.linspace(0, config.drop_path, arch.depth).tolist()
+        self.blocks = nn.ModuleList(Block(arch.width, arch.heads, arch.mlp_ratio, p) for p in drop_paths)
+        self.norm = nn.LayerNorm(arch.width, eps=1e-6)
+        self._init_weights()
+
+    def _init_weights(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(cast(Tensor, module.bias))
+        trunc_normal_(self.cls_token, std=0.02)
+        trunc_normal_(self.pos_embed, std=0.02)
+        for block in self.blocks:  # time starts as the identity: a fresh model is an image ViT, frame by frame
+            fc = cast(Block, block).temporal_fc
+            nn.init.zeros_(fc.weight)
+            nn.init.zeros_(cast(Tensor, fc.bias))
+
+    @property
+    def patches(self) -> int:
+        """Patches N of a frame."""
+        return self.grid**2
+
+    def embed(self, frames_BTCHW: Tensor) -> Tensor:
+        """Patch tokens (B, T, N, D) of normalised frames, without position or time."""
+        batch, frames = frames_BTCHW.shape[:2]
+        return self.patch_embed(frames_BTCHW.flatten(0, 1)).unflatten(0, (batch, frames))
+
+    def run_blocks(self, x_BTND: Tensor) -> tuple[Tensor, Tensor]:
+        """Class token (B, D) and patch tokens (B, T, N, D) after all blocks, before the final norm."""
+        cls_BD = (self.cls_token[:, 0] + self.pos_embed[:, 0]).expand(len(x_BTND), -1)
+        for block in self.blocks:
+            if self.config.checkpoint_activations and self.training:
+                cls_BD, x_BTND = checkpoint(block, cls_BD, x_BTND, use_reentrant=False)
+            else:
+                cls_BD, x_BTND = block(cls_BD, x_BTND)
+        return cls_BD, x_BTND
+
+    def encode(self, tokens: list[Tensor]) -> Tensor:
+        """Class tokens of all granularities after the final norm.
+
+        Args:
+            tokens: per granularity (B, T_g, N, D), as `embed` gives them.
+
+        Returns:
+            (G, B, D).
+        """
+        out: list[Tensor | None] = [None] * len(tokens)
+        for length in dict.fromkeys(self.frames_per_granularity):
+            # granularities of equal length share one pass through the blocks
+            group = [g for g, t in enumerate(self.frames_per_granularity) if t == length]
+            x = torch.cat([tokens[g] + self.pos_embed[:, None, 1:] + self.time_embed[g][:, :, None] for g in group])
+            cls, _ = self.run_blocks(x)
+            for g, cls_BD in zip(group, self.norm(cls).chunk(len(group)), strict=True):
+                out[g] = cls_BD
+        return torch.stack(cast(list[Tensor], out))
+
+
+def resize_position_embedding(pos_embed: Tensor, grid: int, mode: str) -> Tensor:
+    """Resize (1, 1 + n², D) to (1, 1 + grid², D); the class token's row stays. `mode`: ``bicubic`` or ``nearest``."""
+    old = round((pos_embed.shape[1] - 1) ** 0.5)
+    if old == grid:
+        return pos_embed
+    patches = pos_embed[:, 1:].transpose(1, 2).unflatten(2, (old, old))
+    extra = {"align_corners": False, "antialias": grid < old} if mode == "bicubic" else {}
+    patches = F.interpolate(patches, size=(grid, grid), mode=mode, **extra)
+    return torch.cat([pos_embed[:, :1], patches.flatten(2).transpose(1, 2)], 1)

@@ -1,0 +1,1 @@
+"""The semi-supervised method: perturbation, teacher, weighting, mixing and the objective."""

@@ -1,0 +1,1 @@
+"""Training: schedule, trainer, checkpoints and evaluation."""

@@ -1,0 +1,58 @@
+"""Checkpoints: written whole or not at all, read without running code from the file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sefar.errors import CheckpointError
+
+FORMAT = "sefar-checkpoint"
+VERSION = 1
+
+
+def save_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
+    """Write `state` (tensors, plain values, dicts and lists of them) under a temporary name, then rename.
+
+    Raises:
+        CheckpointError: the folder cannot be written or is full; an older checkpoint of the name stays whole.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        with os.fdopen(descriptor, "wb") as out:
+            torch.save({"format": FORMAT, "version": VERSION, **state}, out)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise CheckpointError(f"{path}: cannot be written ({error}); make room or choose another folder") from error
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint of ours onto the CPU, with ``weights_only=True``.
+
+    Raises:
+        CheckpointError: missing, truncated, foreign, or of a newer version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torn zip files raise many kinds
+        raise CheckpointError(f"{path}: truncated or not a checkpoint ({type(error).__name__})") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a checkpoint of this software; weights load through model.pretrained")
+    if state["version"] > VERSION:
+        raise CheckpointError(f"{path}: written by a newer version ({state['version']} > {VERSION}); update sefar")
+    return state

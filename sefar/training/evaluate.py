@@ -1,0 +1,186 @@
+"""Deterministic evaluation: temporal offsets × spatial crops, probabilities averaged (METHOD.md §2).
+
+Shape suffixes: N clips, K classes, T frames, S passes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from sefar.data.augment import ViewConfig, evaluation_crop
+from sefar.data.loaders import ClipReader
+from sefar.errors import ConfigError
+from sefar.models.granularity import SefarNet, normalise
+from sefar.ssl.teacher import PseudoLabels, TeacherConfig, pseudo_labels, stochastic_mode
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How clips are evaluated.
+
+    Attributes:
+        views: temporal offsets averaged on the test set.
+        crops: spatial crops averaged on the test set, spread along the long side.
+        dev_views: temporal offsets on the dev set after every epoch (one crop).
+        batch: clips a forward pass.
+    """
+
+    views: int = 3
+    crops: int = 1
+    dev_views: int = 1
+    batch: int = 64
+
+    def __post_init__(self) -> None:
+        for name in ("views", "crops", "dev_views", "batch"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"evaluation.{name}: expected an integer ≥ 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of student and teacher on one part.
+
+    Attributes:
+        metrics: percent: ``student_top1``, ``student_top5``, ``student_mean_class`` and the same for ``teacher`` where
+            there is one.
+        predictions: a row a clip: clip_id, path, start_frame, end_frame, label, student_top5, teacher_top5 (class
+            indices, best first; None without a teacher), confidence and spread (of the teacher's passes, else of the
+            student's).
+    """
+
+    metrics: dict[str, float]
+    predictions: pd.DataFrame
+
+
+@torch.no_grad()
+def clip_probabilities(
+    model: SefarNet,
+    reader: ClipReader,
+    *,
+    view_config: ViewConfig,
+    views: int,
+    crops: int,
+    batch: int,
+    device: torch.device,
+) -> Tensor:
+    """Class probabilities (N, K) of every clip, averaged over offsets × crops; same input, same result."""
+    was_training = model.training
+    model.eval()
+    offsets = [(v + 0.5) / views for v in range(views)]
+    positions = [(c + 0.5) / crops for c in range(crops)]
+    rows = []
+    for start in range(0, len(reader.table), batch):
+        numbers = range(start, min(start + batch, len(reader.table)))
+        total = torch.zeros(len(numbers), model.num_classes, device=device)
+        for offset in offsets:
+            for position in positions:
+                frames = view_batch(reader, numbers, view_config, offset=offset, position=position)
+                total += model(normalise(frames.to(device))).float().softmax(1)
+        rows.append(total / (views * crops))
+    model.train(was_training)
+    return torch.cat(rows).cpu()
+
+
+def view_batch(reader: ClipReader, rows: range, views: ViewConfig, *, offset: float, position: float) -> Tensor:
+    """One deterministic view of each row, uint8 (N, T, C, size, size)."""
+    granularities = len(reader.sampling.frames_per_granularity)
+    crop = [evaluation_crop(views, position)] * granularities
+    return torch.stack([reader.view(r, crop, views.size, offset=offset) for r in rows])
+
+
+@torch.no_grad()
+def ask(model: SefarNet, frames_BTCHW: Tensor, config: TeacherConfig) -> PseudoLabels:
+    """Pseudo-labels of normalised frames from S stochastic passes of an evaluation-mode network (METHOD.md §5.2)."""
+    with stochastic_mode(model, config):
+        if config.stochastic == "backbone" and config.passes > 1:
+            logits = torch.stack([model(frames_BTCHW) for _ in range(config.passes)])
+        else:
+            # only the head is random: one backbone pass serves all S (METHOD.md §6 row 3)
+            logits = model.head_passes(model.features(model.embed(frames_BTCHW)), config.passes)
+    return pseudo_labels(logits.float().softmax(-1))
+
+
+def top_k(probs_NK: Tensor, k: int = 5) -> np.ndarray:
+    """Class indices (N, min(k, K)), best first."""
+    return probs_NK.topk(min(k, probs_NK.shape[1]), 1).indices.numpy()
+
+
+def accuracy_metrics(probs_NK: Tensor, label_N: np.ndarray, prefix: str) -> dict[str, float]:
+    """Top-1, top-5 and mean class accuracy in percent (classes without clips do not count)."""
+    best = top_k(probs_NK)
+    right_N = best[:, 0] == label_N
+    per_class = [right_N[label_N == k].mean() for k in np.unique(label_N)]
+    return {
+        f"{prefix}_top1": 100 * float(right_N.mean()),
+        f"{prefix}_top5": 100 * float((best == label_N[:, None]).any(1).mean()),
+        f"{prefix}_mean_class": 100 * float(np.mean(per_class)),
+    }
+
+
+def evaluate_part(
+    student: SefarNet,
+    teacher: SefarNet | None,
+    reader: ClipReader,
+    *,
+    view_config: ViewConfig,
+    config: EvaluationConfig,
+    teacher_config: TeacherConfig,
+    final: bool,
+    seed: int,
+    device: torch.device,
+) -> Evaluation:
+    """Evaluate both networks on a part; `final` uses all views and crops and asks for confidence and spread."""
+    label_N = reader.label
+    metrics: dict[str, float] = {}
+    columns: dict[str, Any] = {}
+    for prefix, model in (("student", student), ("teacher", teacher)):
+        columns[f"{prefix}_top5"] = [None] * len(label_N)
+        if model is None:
+            continue
+        probs_NK = clip_probabilities(
+            model,
+            reader,
+            view_config=view_config,
+            views=config.views if final else config.dev_views,
+            crops=config.crops if final else 1,
+            batch=config.batch,
+            device=device,
+        )
+        metrics |= accuracy_metrics(probs_NK, label_N, prefix)
+        columns[f"{prefix}_top5"] = top_k(probs_NK).tolist()
+    table = reader.table[["clip_id", "path", "start_frame", "end_frame", "label"]].assign(**columns)
+    if final:
+        asked = _ask_part(teacher or student, reader, view_config, config, teacher_config, seed, device)
+        table = table.assign(confidence=asked[0], spread=asked[1])
+    return Evaluation(metrics, table)
+
+
+def _ask_part(
+    model: SefarNet,
+    reader: ClipReader,
+    view_config: ViewConfig,
+    config: EvaluationConfig,
+    teacher_config: TeacherConfig,
+    seed: int,
+    device: torch.device,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Confidence and spread of every clip's middle view."""
+    was_training = model.training
+    model.eval()
+    confidence, spread = [], []
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        for start in range(0, len(reader.table), config.batch):
+            rows = range(start, min(start + config.batch, len(reader.table)))
+            frames = normalise(view_batch(reader, rows, view_config, offset=0.5, position=0.5).to(device))
+            said = ask(model, frames, teacher_config)
+            confidence.append(said.confidence_B.cpu().numpy())
+            spread.append(said.spread_B.cpu().numpy())
+    model.train(was_training)
+    return np.concatenate(confidence), np.concatenate(spread)

@@ -1,0 +1,401 @@
+"""The trainer: an iterator of epoch reports (METHOD.md §5).
+
+    trainer = Trainer(config, load_scope(config.scope))
+    for report in trainer:
+        print(report.epoch, report.dev_student_top1)
+
+Every draw of a step is a function of the seed and the step's number, so a run that stops at any step boundary and goes
+on from `state_dict` equals the uninterrupted run bit for bit on a CPU.
+
+Shape suffixes: L labelled clips, B unlabelled clips, T frames of all granularities, N patches, D width, K classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from sefar.config import TrainConfig
+from sefar.data.augment import drop_channels
+from sefar.data.framestore import FrameStore
+from sefar.data.loaders import Batch, BatchSource, ClipReader
+from sefar.data.scopes import Scope
+from sefar.errors import CheckpointError, TrainingError
+from sefar.models.granularity import SefarNet, normalise
+from sefar.models.pretrained import load_pretrained
+from sefar.ssl import objective
+from sefar.ssl.mixing import Mix, draw_mix, mix_targets, mix_tokens
+from sefar.ssl.perturb import perturb
+from sefar.ssl.teacher import PseudoLabels, ema_update, make_teacher
+from sefar.ssl.weighting import build_weighting
+from sefar.training.evaluate import Evaluation, ask, evaluate_part
+from sefar.training.regulation import RegulationHistogram
+from sefar.training.schedule import build_optimiser, set_learning_rate
+
+log = logging.getLogger(__name__)
+
+HEAD = ("post_fusion", "global_fusion", "ln", "fc")
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One finished epoch: flat scalars, means over the epoch's steps unless said otherwise.
+
+    Accuracies are percent except ``pseudo_label_*`` and ``weighted_*``, which are shares in [0, 1]; NaN: not known.
+
+    Attributes:
+        epoch: epochs finished, from 1.
+        step: optimiser steps finished.
+        total_loss: the loss that was minimised.
+        supervised_loss: cross-entropy of labelled clips.
+        unlabelled_loss: weighted pseudo-label loss, before γ₁ and the ramp.
+        mixed_loss: weighted mixed loss, before γ₂ and the ramp.
+        weight_mean: mean weight of the unlabelled clips.
+        confidence_mean: mean confidence of the teacher.
+        spread_mean: mean spread of the teacher's passes.
+        pseudo_label_accuracy: share of right pseudo-labels, where hidden labels exist.
+        weighted_pseudo_label_accuracy: the same with the weights as counts.
+        pseudo_label_coverage: share of clips with a weight above 0.
+        labelled_top1: percent of labelled training clips classified right, as the step saw them.
+        ramp: ξ of the epoch.
+        learning_rate: of the last step.
+        dev_student_top1: the metric to choose by.
+        dev_student_mean_class: mean class accuracy of the student on dev.
+        dev_teacher_top1: of the teacher; NaN before there is one.
+        train_seconds: wall time of the steps.
+        data_wait_seconds: part of `train_seconds` spent waiting for batches.
+        eval_seconds: wall time of the dev evaluation.
+        clips_per_second: labelled and unlabelled clips trained on per second.
+        peak_memory_mib: peak GPU memory (CUDA only).
+    """
+
+    epoch: int
+    step: int
+    total_loss: float = NAN
+    supervised_loss: float = NAN
+    unlabelled_loss: float = NAN
+    mixed_loss: float = NAN
+    weight_mean: float = NAN
+    confidence_mean: float = NAN
+    spread_mean: float = NAN
+    pseudo_label_accuracy: float = NAN
+    weighted_pseudo_label_accuracy: float = NAN
+    pseudo_label_coverage: float = NAN
+    labelled_top1: float = NAN
+    ramp: float = 0.0
+    learning_rate: float = NAN
+    dev_student_top1: float = NAN
+    dev_student_mean_class: float = NAN
+    dev_teacher_top1: float = NAN
+    train_seconds: float = NAN
+    data_wait_seconds: float = NAN
+    eval_seconds: float = NAN
+    clips_per_second: float = NAN
+    peak_memory_mib: float = NAN
+
+    def to_dict(self) -> dict[str, float | int]:
+        """Field name to value."""
+        return dataclasses.asdict(self)
+
+
+class Trainer:
+    """Trains one configuration on one scope.
+
+    Args:
+        config: the run.
+        scope: its clips, as `load_scope` gives them.
+        device: ``cpu``, ``cuda``, …; None: a GPU where there is one.
+        frame_store: folder of the frame store; None: beside the data.
+
+    Raises:
+        ConfigError, CheckpointError: the network or its weights cannot be made.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        scope: Scope,
+        *,
+        device: str | torch.device | None = None,
+        frame_store: str | Path | None = None,
+    ) -> None:
+        self.config, self.scope = config, scope
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.epochs = config.optim.epochs
+        self.store = FrameStore(
+            frame_store or Path(config.scope.root) / ".frames", max_short_side=config.views.short_side[1]
+        )
+        self.source = BatchSource(
+            scope.labelled,
+            scope.unlabelled,
+            store=self.store,
+            loader=config.loader,
+            sampling=config.sampling,
+            views=config.views,
+            seed=config.seed,
+        )
+        self.frames = config.sampling.frames_per_granularity
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            student = SefarNet(
+                config.model,
+                image_size=config.views.size,
+                frames_per_granularity=self.frames,
+                num_classes=scope.num_classes,
+            )
+        load_pretrained(student, config.model)
+        self.student = student.to(self.device)
+        self.teacher: SefarNet | None = None
+        self.weighting = build_weighting(config.weighting, scope.num_classes).to(self.device)
+        self.optimiser = build_optimiser(config.optim, self.student, head_prefixes=HEAD)
+        self.steps_per_epoch = config.optim.steps_per_epoch or max(
+            1, -(-len(scope.unlabelled) // (config.loader.unlabelled * config.optim.accumulate))
+        )
+        self.decay = config.teacher.decay_per_step(self.steps_per_epoch)
+        self.step = 0  # optimiser steps finished
+        self._sums: dict[str, list[float]] = {}  # running means of the epoch under way: [sum, count]
+        self._histogram = RegulationHistogram()
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+        return self.step // self.steps_per_epoch
+
+    def __iter__(self) -> Iterator[EpochReport]:
+        """Train the epochs that remain, yielding a report after each."""
+        while self.epoch < self.epochs:
+            yield self.train_epoch()
+
+    def train_epoch(self) -> EpochReport:
+        """Train to the end of the epoch under way and evaluate on dev.
+
+        Raises:
+            TrainingError: a loss is not finite, or there is no epoch left.
+            DecodeError: a clip does not decode.
+        """
+        if self.epoch >= self.epochs:
+            raise TrainingError(f"all {self.epochs} epochs are trained; raise optim.epochs for more")
+        epoch, started, waited = self.epoch, time.perf_counter(), 0.0
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        with_unlabelled = self.config.objective.uses_unlabelled and epoch >= self.config.objective.warmup_epochs
+        if with_unlabelled and self.teacher is None:
+            self.teacher = cast(SefarNet, make_teacher(self.student))
+        accumulate = self.config.optim.accumulate
+        numbers = range(self.step * accumulate, (epoch + 1) * self.steps_per_epoch * accumulate)
+        batches = self.source.batches(numbers, with_unlabelled=with_unlabelled)
+        rate = 0.0
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            for _ in range(len(numbers) // accumulate):
+                wait_from = time.perf_counter()
+                micro_batches = [next(batches) for _ in range(accumulate)]
+                waited += time.perf_counter() - wait_from
+                rate = self.train_step(micro_batches)
+        batches.close()  # type: ignore[attr-defined]
+        train_seconds = time.perf_counter() - started
+        clips = self.config.loader.labelled + (self.config.loader.unlabelled if with_unlabelled else 0)
+        return self._report(
+            epoch,
+            learning_rate=rate,
+            train_seconds=train_seconds,
+            data_wait_seconds=waited,
+            clips_per_second=len(numbers) * clips / train_seconds,
+        )
+
+    def _report(self, epoch: int, **timing: float) -> EpochReport:
+        started = time.perf_counter()
+        dev = self.evaluate("dev", final=False).metrics
+        means = {name: total / count for name, (total, count) in self._sums.items() if count}
+        self._sums = {}
+        memory = torch.cuda.max_memory_allocated(self.device) / 2**20 if self.device.type == "cuda" else NAN
+        return EpochReport(
+            epoch=epoch + 1,
+            step=self.step,
+            ramp=objective.ramp(epoch, self.epochs, self.config.objective.warmup_epochs) if self.teacher else 0.0,
+            dev_student_top1=dev["student_top1"],
+            dev_student_mean_class=dev["student_mean_class"],
+            dev_teacher_top1=dev.get("teacher_top1", NAN),
+            eval_seconds=time.perf_counter() - started,
+            peak_memory_mib=memory,
+            **means,
+            **timing,
+        )
+
+    def train_step(self, micro_batches: list[Batch]) -> float:
+        """One optimiser step over the micro-batches; returns the learning rate."""
+        epoch = self.epoch
+        total_steps = self.epochs * self.steps_per_epoch
+        rate = set_learning_rate(self.optimiser, self.config.optim, self.step, total_steps)
+        self.optimiser.zero_grad(set_to_none=True)
+        for part, batch in enumerate(micro_batches):
+            generator = torch.Generator().manual_seed(derived_seed(self.config.seed, self.step, part))
+            # dropout and drop path draw from the global stream, which is seeded per step and restored after the epoch
+            torch.manual_seed(derived_seed(self.config.seed, self.step, part) + 1)
+            loss = self._loss(batch.to(self.device), epoch, generator)
+            if not torch.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is not finite at step {self.step} (epoch {epoch}); lower optim.learning_rate or look at "
+                    f"the batch's clips: {', '.join(batch.clip_ids[:8])}, …"
+                )
+            (loss / len(micro_batches)).backward()
+        if self.config.optim.clip_norm > 0:
+            torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.config.optim.clip_norm)
+        self.optimiser.step()
+        if self.teacher is not None:
+            ema_update(self.teacher, self.student, self.decay)
+        self.step += 1
+        return rate
+
+    def _loss(self, batch: Batch, epoch: int, generator: torch.Generator) -> Tensor:
+        self.student.train()
+        labelled = normalise(batch.labelled_LTCHW)
+        if batch.weak_BTCHW is None or batch.strong_BTCHW is None or self.teacher is None:
+            logits_LK = self.student(labelled)
+            loss = objective.supervised_loss(logits_LK, batch.label_L)
+            self._note(total_loss=loss, supervised_loss=loss, labelled_top1=_top1(logits_LK, batch.label_L))
+            return loss
+        said = ask(self.teacher, normalise(batch.weak_BTCHW), self.config.teacher)
+        weight_B = self.weighting.weights(said.confidence_B, said.spread_B, said.label_B)
+        mix = self._draw_mix(len(weight_B), generator)
+        clean = perturb(normalise(batch.strong_BTCHW), self.frames, self.config.perturb, generator)
+        strong = drop_channels(clean, self.frames, self.config.views.channel_dropout, generator)
+        logits = self._student_logits(labelled, strong, clean, mix)
+        logits_LK, strong_BK = logits[: len(labelled)], logits[len(labelled) : len(labelled) + len(strong)]
+        supervised = objective.supervised_loss(logits_LK, batch.label_L)
+        unlabelled = objective.unlabelled_loss(strong_BK, said.label_B, weight_B)
+        mixed = torch.zeros_like(supervised)
+        if mix is not None:
+            target_BK, mixed_weight_B = mix_targets(said.probs_BK, weight_B, mix)
+            mixed = objective.mixed_loss(
+                logits[-len(strong) :], target_BK, mixed_weight_B, self.config.mixing.prediction
+            )
+        ramp = objective.ramp(epoch, self.epochs, self.config.objective.warmup_epochs)
+        total = objective.total_loss(supervised, unlabelled, mixed, self.config.objective, ramp)
+        self._note(
+            total_loss=total,
+            supervised_loss=supervised,
+            unlabelled_loss=unlabelled,
+            mixed_loss=mixed,
+            labelled_top1=_top1(logits_LK, batch.label_L),
+        )
+        self._note_pseudo_labels(said, weight_B, cast(Tensor, batch.hidden_label_B))
+        return total
+
+    def _draw_mix(self, clips: int, generator: torch.Generator) -> Mix | None:
+        if self.config.objective.gamma_mix == 0:
+            return None
+        return draw_mix(self.config.mixing, clips, len(self.frames), self.student.encoder.patches, generator)
+
+    def _student_logits(self, labelled: Tensor, strong: Tensor, clean: Tensor, mix: Mix | None) -> Tensor:
+        """Logits of labelled, strong and, where there is a mix, mixed clips, from one forward pass."""
+        if mix is None:
+            return self.student(torch.cat([labelled, strong]))
+        clips = len(strong)
+
+        def mixed(tokens: list[Tensor]) -> list[Tensor]:
+            out = []
+            for g, tokens_BTND in enumerate(tokens):
+                kept, own, other = tokens_BTND[:-clips], tokens_BTND[-2 * clips : -clips], tokens_BTND[-clips:]
+                out.append(torch.cat([kept, mix_tokens(own, other, mix, g)]))
+            return out
+
+        return self.student(torch.cat([labelled, strong, clean]), mixed)
+
+    def _note(self, **values: Tensor) -> None:
+        for name, value in values.items():
+            self._add(name, float(value.detach()))
+
+    def _add(self, name: str, value: float) -> None:
+        if not np.isnan(value):
+            entry = self._sums.setdefault(name, [0.0, 0.0])
+            entry[0] += value
+            entry[1] += 1
+
+    def _note_pseudo_labels(self, said: PseudoLabels, weight_B: Tensor, hidden_label_B: Tensor) -> None:
+        self._note(
+            weight_mean=weight_B.mean(), confidence_mean=said.confidence_B.mean(), spread_mean=said.spread_B.mean()
+        )
+        quality = objective.pseudo_label_quality(said.label_B, weight_B, hidden_label_B)
+        for name, value in quality.items():
+            self._add(name, value)
+        self._histogram.add(self.epoch + 1, said, weight_B, hidden_label_B)
+
+    def regulation(self) -> pd.DataFrame:
+        """Binned confidence and spread of the last epoch with pseudo-labels: the data behind the paper's Fig. 5."""
+        return self._histogram.table()
+
+    def evaluate(self, part: str, *, final: bool = True) -> Evaluation:
+        """Evaluate student and teacher on ``dev`` or ``test``; `final` uses all views and crops."""
+        table = {"dev": self.scope.dev, "test": self.scope.test}[part]
+        return evaluate_part(
+            self.student,
+            self.teacher,
+            ClipReader(table, self.store, self.config.sampling),
+            view_config=self.config.views,
+            config=self.config.evaluation,
+            teacher_config=self.config.teacher,
+            final=final,
+            seed=self.config.seed,
+            device=self.device,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that resuming needs; tensors and plain values only."""
+        return {
+            "config": self.config.to_dict(),
+            "config_hash": self.config.content_hash(),
+            "split_hash": self.scope.split_hash,
+            "step": self.step,
+            "student": self.student.state_dict(),
+            "teacher": self.teacher.state_dict() if self.teacher is not None else None,
+            "optimiser": self.optimiser.state_dict(),
+            "weighting": self.weighting.state_dict(),
+            "sums": {name: list(entry) for name, entry in self._sums.items()},
+            "histogram": self._histogram.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state of the same configuration and split.
+
+        Raises:
+            CheckpointError: the state is of another configuration or label split.
+        """
+        for key, ours in (("config_hash", self.config.content_hash()), ("split_hash", self.scope.split_hash)):
+            if state.get(key) != ours:
+                raise CheckpointError(
+                    f"the checkpoint is of another {key.removesuffix('_hash')} ({state.get(key)}, expected {ours}); "
+                    "resume with the configuration and data it was written with"
+                )
+        self.student.load_state_dict(state["student"])
+        if state["teacher"] is not None:
+            self.teacher = cast(SefarNet, make_teacher(self.student))
+            self.teacher.load_state_dict(state["teacher"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.weighting.load_state_dict(state["weighting"])
+        self.step = state["step"]
+        self._sums = {name: list(entry) for name, entry in state["sums"].items()}
+        self._histogram.load_state_dict(state["histogram"])
+
+    def close(self) -> None:
+        """Let go of the mapped clips."""
+        self.store.close()
+
+
+def _top1(logits_BK: Tensor, label_B: Tensor) -> Tensor:
+    return 100 * (logits_BK.detach().argmax(1) == label_B).float().mean()
+
+
+def derived_seed(seed: int, step: int, part: int) -> int:
+    """A 62-bit seed for one micro-batch of one step."""
+    return int(np.random.SeedSequence([seed, 4, step, part]).generate_state(1, np.uint64)[0] >> np.uint64(2))

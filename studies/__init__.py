@@ -1,0 +1,1 @@
+"""Studies: questions asked of the method on a Ray cluster."""

@@ -1,0 +1,1 @@
+"""The study engine: specification, search space, search, trials and the runner."""

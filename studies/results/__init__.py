@@ -1,0 +1,1 @@
+"""Results: the Parquet store, statistics, figures and reports."""
