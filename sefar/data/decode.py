@@ -41,12 +41,16 @@ def decode_clip(path: str | Path, start_frame: int = 0, end_frame: int = -1, *, 
             raise DecodeError(
                 f"{path}: frames {start_frame}-{last} asked for, but the video has {total}; mend the window or the clip"
             )
-        height, width = reader[start_frame].shape[:2]
-        scale = max_short_side / min(height, width) if max_short_side else 1.0
+        first: np.ndarray = reader[start_frame].asnumpy()
+        scale = max_short_side / min(first.shape[:2]) if max_short_side else 1.0
         if scale < 1:
-            size = {"width": round(width * scale), "height": round(height * scale)}
+            size = {"width": round(first.shape[1] * scale), "height": round(first.shape[0] * scale)}
             reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1, **size)
-        frames: np.ndarray = reader.get_batch(range(start_frame, last)).asnumpy()
+            frames: np.ndarray = reader.get_batch(range(start_frame, last)).asnumpy()
+        elif last - start_frame == 1:
+            frames = first[None]
+        else:  # going on from the first frame spares a seek back, half the time of a short clip
+            frames = np.concatenate([first[None], reader.get_batch(range(start_frame + 1, last)).asnumpy()])
     except DecodeError:
         raise
     except Exception as error:  # decord raises its own, RuntimeError and plain Exception alike

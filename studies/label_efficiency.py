@@ -1,0 +1,120 @@
+"""How much does each method make of few labels? Methods × seeds on one scope, one after another, into a table.
+
+    python studies/label_efficiency.py --store runs/label_efficiency --table docs/label_efficiency.md
+
+SeFAR as the recipe has it, supervised-only, FixMatch (its threshold chosen by mean dev accuracy) and supervised with all
+labels. Seed s is both the training seed and the label split's. Finished runs are kept in the store and not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+
+from sefar.cli import parse_overrides, run_reporting_errors
+from sefar.config import TrainConfig
+from sefar.recipes import recipe, with_method
+from studies.engine.spec import TrialSpec
+from studies.engine.trial_run import RunSettings, TrialRun
+from studies.engine.workload import load_workload
+from studies.results.comparison import method_table
+from studies.results.schema import FINISHED
+from studies.results.store import ResultStore
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of the grid; `method` carries FixMatch's threshold, `labels` what its scope labels."""
+
+    method: str
+    labels: str
+    seed: int
+    config: TrainConfig
+
+    @property
+    def spec(self) -> TrialSpec:
+        """As a trial of the store."""
+        return TrialSpec(
+            trial_id=f"{self.method}-{self.labels}-{self.seed}-{self.config.content_hash()}",
+            study="label_efficiency",
+            scope=self.config.scope.name,
+            number=self.seed,
+            role=f"{self.method} @{self.labels}",
+            config=self.config.to_dict(),
+            parameters={},
+        )
+
+
+def grid(args: argparse.Namespace) -> list[Run]:
+    """All runs, seed by seed, so that a stopped study has whole comparisons."""
+    base = recipe(args.recipe, {"scope.root": args.root, **parse_overrides(tuple(args.set))})
+    runs = []
+    for seed in range(args.seeds):
+        few = base.override({"seed": seed, "scope.name": f"{args.subset}@{args.labels}#{seed}"})
+        whole = few.override({"scope.name": f"{args.subset}@1#{seed}"})
+        runs += [Run("sefar", args.labels, seed, few)]
+        runs += [Run("supervised", args.labels, seed, with_method(few, "supervised"))]
+        for threshold in args.thresholds:
+            fixmatch = with_method(few, "fixmatch").override({"weighting.threshold": threshold})
+            runs += [Run(f"fixmatch τ={threshold}", args.labels, seed, fixmatch)]
+        if args.full:
+            all_labels = with_method(whole, "supervised").override({"loader.labelled": args.full_batch})
+            runs += [Run("supervised", "all", seed, all_labels)]
+    return [r for r in runs if not args.only or r.method.split()[0] in args.only]
+
+
+def main() -> None:
+    """Run what is missing, then print and write the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--recipe", default="synthgym_tiny")
+    parser.add_argument("--subset", default="synthgym/event:FX", help="dataset/subset of the scope")
+    parser.add_argument("--labels", default="1pc", help="label fraction of the few-label runs")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--thresholds", type=float, nargs="*", default=[0.5, 0.8, 0.95], help="FixMatch's candidates")
+    parser.add_argument("--full", action=argparse.BooleanOptionalAction, default=True, help="also train on all labels")
+    parser.add_argument("--full-batch", type=int, default=32, help="clips a step with all labels")
+    parser.add_argument("--only", nargs="*", default=[], help="methods to run: sefar supervised fixmatch")
+    parser.add_argument("--store", default="runs/label_efficiency")
+    parser.add_argument("--root", default="data")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--table", type=Path, help="write the table to this Markdown file")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="dotted overrides of the recipe")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    store = ResultStore(args.store, create=True)
+    settings = RunSettings(store=args.store, threads=args.threads, study={"recipe": args.recipe})
+    runs = grid(args)
+    finished = set(store.trials(study="label_efficiency").query(f"status == '{FINISHED}'").trial_id)
+    for number, run in enumerate(runs, 1):
+        if run.spec.trial_id in finished:
+            continue
+        load_workload(settings.workload).prepare(run.config)
+        trial = TrialRun(run.spec, settings, len(runs))
+        while not trial.step()["done"]:
+            pass
+        row = trial.row
+        print(
+            f"[{number}/{len(runs)}] {run.spec.role} seed {run.seed}: test student {row['test_student_top1']:.1f} %, "
+            f"teacher {row.get('test_teacher_top1', float('nan')):.1f} %, {row['seconds']:.0f} s",
+            flush=True,
+        )
+        trial.close()
+    wanted = {run.spec.trial_id for run in runs}
+    trials = store.trials(study="label_efficiency").query("trial_id in @wanted")
+    text = method_table(trials, command=" ".join(["python", "studies/label_efficiency.py", *sys.argv[1:]]))
+    print(text)
+    if args.table:
+        args.table.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.ERROR)
+    sys.exit(run_reporting_errors(main))
