@@ -192,7 +192,7 @@ def _scope_of_lists(config: ScopeConfig, parsed: ScopeName) -> Scope:
 
 
 def _synthgym(config: ScopeConfig, subset: str) -> pd.DataFrame:
-    """Subsets of the embedded data set: ``all``, ``pairs``, ``event:E``, ``set:S`` (spaces as ``_``)."""
+    """Subsets of the embedded data set: ``all``, ``core``, ``pairs``, ``event:E``, ``set:S`` (spaces as ``_``)."""
     from sefar.data.synthgym import clip_table, dataset_dir
 
     table = clip_table(config.synthgym)
@@ -200,14 +200,14 @@ def _synthgym(config: ScopeConfig, subset: str) -> pd.DataFrame:
     sets = table["set"].str.replace(" ", "_")
     if subset == "all":
         chosen = table
-    elif subset == "pairs":
-        chosen = table[table.pairs]
+    elif subset in ("pairs", "core"):
+        chosen = table[table[subset]]
     elif kind == "event" and (table.event == value).any():
         chosen = table[table.event == value]
     elif kind == "set" and (sets == value).any():
         chosen = table[sets == value]
     else:
-        valid = ["all", "pairs", *(f"event:{e}" for e in table.event.unique()), *(f"set:{s}" for s in sets.unique())]
+        valid = ["all", "core", "pairs", *(f"event:{e}" for e in table.event.unique()), *(f"set:{s}" for s in sets.unique())]
         raise ScopeError(f"scope '{config.name}': synthgym has no '{subset}'{nearest(subset, valid)}")
     folder = dataset_dir(Path(config.root), config.synthgym)
     return chosen.assign(path=[str(folder / p) for p in chosen.path])

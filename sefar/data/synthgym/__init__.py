@@ -7,7 +7,7 @@ shape and order of phases, so that single frames do not give the label away. Lab
 
 from sefar.data.synthgym.conditions import DIFFICULTIES, Difficulty
 from sefar.data.synthgym.dataset import prepare
-from sefar.data.synthgym.elements import ELEMENTS, EVENTS, Element
+from sefar.data.synthgym.elements import CORE, ELEMENTS, EVENTS, Element
 from sefar.data.synthgym.pretrain import PRETRAIN_TARGETS, pretrain_frames
 from sefar.data.synthgym.table import (
     GENERATOR_VERSION,
@@ -19,6 +19,7 @@ from sefar.data.synthgym.table import (
 )
 
 __all__ = [
+    "CORE",
     "DIFFICULTIES",
     "ELEMENTS",
     "EVENTS",

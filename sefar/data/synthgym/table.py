@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from sefar.data.synthgym.conditions import DIFFICULTIES, Conditions, Difficulty, draw_conditions
-from sefar.data.synthgym.elements import ELEMENTS, Element
+from sefar.data.synthgym.elements import CORE, ELEMENTS, Element
 from sefar.data.synthgym.figure import Performer, make_performer
 from sefar.data.synthgym.motion import pose_trajectory
 from sefar.data.synthgym.render import Frames, render_frames
@@ -28,7 +28,7 @@ FRAMES_PER_SECOND = 25
 SPLITS = ("train", "test")
 COLUMNS = (
     "clip_id", "path", "label", "label_name", "event", "set", "group", "start_frame", "end_frame", "split",
-    "pairs",
+    "pairs", "core",
 )  # fmt: skip
 
 
@@ -119,8 +119,8 @@ def clip_table(config: SynthGymConfig) -> pd.DataFrame:
 
     Returns:
         One row a clip with the columns `COLUMNS`; `path` is relative to the data set's folder, `end_frame` is
-        exclusive, `label` is the element's id and `pairs` tells whether the element has an exact time
-        reversal.
+        exclusive, `label` is the element's id, `pairs` tells whether the element has an exact time reversal
+        and `core` whether it is one of `CORE`.
     """
     rows = []
     for clip in _clips(config):
@@ -128,7 +128,7 @@ def clip_table(config: SynthGymConfig) -> pd.DataFrame:
         frames = draw_conditions(config.ranges, config.seed, clip.clip_id).frames
         path = f"clips/{element.event}/{clip.clip_id}.mp4"
         named = (clip.clip_id, path, element.element_id, element.name, element.event, element.set)
-        rows.append((*named, clip.group, 0, frames, clip.split, element.pair_of is not None))
+        rows.append((*named, clip.group, 0, frames, clip.split, element.pair_of is not None, element.name in CORE))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
