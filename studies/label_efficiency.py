@@ -2,8 +2,8 @@
 
     python studies/label_efficiency.py --store runs/label_efficiency --table docs/label_efficiency.md
 
-SeFAR as the recipe has it, supervised-only, FixMatch (its threshold chosen by mean dev accuracy) and supervised with all
-labels. Seed s is both the training seed and the label split's. Finished runs are kept in the store and not run again.
+SeFAR as the recipe has it, supervised-only, FixMatch (its threshold chosen by mean dev accuracy) and supervised with
+all labels. Seed s is both the training seed and the label split's. Finished runs are kept in the store, not run again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import dataclasses
 import logging
 import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -29,6 +31,8 @@ from studies.results.comparison import method_table
 from studies.results.schema import FINISHED
 from studies.results.store import ResultStore
 
+STUDY = "label_efficiency"
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -44,7 +48,7 @@ class Run:
         """As a trial of the store."""
         return TrialSpec(
             trial_id=f"{self.method}-{self.labels}-{self.seed}-{self.config.content_hash()}",
-            study="label_efficiency",
+            study=STUDY,
             scope=self.config.scope.name,
             number=self.seed,
             role=f"{self.method} @{self.labels}",
@@ -84,35 +88,42 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="methods to run: sefar supervised fixmatch")
     parser.add_argument("--store", default="runs/label_efficiency")
     parser.add_argument("--root", default="data")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--concurrency", type=int, default=os.cpu_count() or 1, help="runs at once, one thread each")
     parser.add_argument("--table", type=Path, help="write the table to this Markdown file")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="dotted overrides of the recipe")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
     store = ResultStore(args.store, create=True)
-    settings = RunSettings(store=args.store, threads=args.threads, study={"recipe": args.recipe})
+    settings = RunSettings(store=args.store, threads=1, study={"recipe": args.recipe})
     runs = grid(args)
-    finished = set(store.trials(study="label_efficiency").query(f"status == '{FINISHED}'").trial_id)
-    for number, run in enumerate(runs, 1):
-        if run.spec.trial_id in finished:
-            continue
+    finished = set(store.trials(study=STUDY).query(f"status == '{FINISHED}'").trial_id)
+    missing = [run for run in runs if run.spec.trial_id not in finished]
+    for run in missing:
         load_workload(settings.workload).prepare(run.config)
-        trial = TrialRun(run.spec, settings, len(runs))
-        while not trial.step()["done"]:
-            pass
-        row = trial.row
-        print(
-            f"[{number}/{len(runs)}] {run.spec.role} seed {run.seed}: test student {row['test_student_top1']:.1f} %, "
-            f"teacher {row.get('test_teacher_top1', float('nan')):.1f} %, {row['seconds']:.0f} s",
-            flush=True,
-        )
-        trial.close()
-    wanted = {run.spec.trial_id for run in runs}
-    trials = store.trials(study="label_efficiency").query("trial_id in @wanted")
-    text = method_table(trials, command=" ".join(["python", "studies/label_efficiency.py", *sys.argv[1:]]))
+    # fresh interpreters: torch must not be forked, and each takes one thread of its own
+    with ProcessPoolExecutor(args.concurrency, mp_context=get_context("spawn")) as pool:
+        for number, line in enumerate(pool.map(execute, missing, [settings] * len(missing)), 1):
+            print(f"[{number}/{len(missing)}] {line}", flush=True)
+    mine = [run.spec.trial_id for run in runs]
+    trials = store.trials(study=STUDY)
+    text = method_table(
+        trials[trials.trial_id.isin(mine)], command=" ".join(["python studies/label_efficiency.py", *sys.argv[1:]])
+    )
     print(text)
     if args.table:
         args.table.write_text(text, encoding="utf-8")
+
+
+def execute(run: Run, settings: RunSettings) -> str:
+    """Run one trial to its end in this process, on one thread."""
+    torch.set_num_threads(1)
+    trial = TrialRun(run.spec, settings, 1)
+    while not trial.step()["done"]:
+        pass
+    trial.close()
+    row = trial.row
+    teacher = row.get("test_teacher_top1", float("nan"))
+    scores = f"test student {row['test_student_top1']:.1f} %, teacher {teacher:.1f} %"
+    return f"{run.spec.role} seed {run.seed}: {scores}, {row['seconds']:.0f} s"
 
 
 if __name__ == "__main__":

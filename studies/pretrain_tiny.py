@@ -55,6 +55,26 @@ def make_batch(step: int, frames: int, seed: int) -> tuple[Tensor, Tensor]:
     return out, torch.from_numpy(target_MP).float()
 
 
+def egocentric(target_MP: Tensor) -> Tensor:
+    """The pose as the figure itself would tell it, the same in a mirrored picture.
+
+    Elements are named relative to the performer's front (forward, backward), never to left and right of the picture.
+    Hence horizontal quantities are multiplied by which way the chest points, points are taken relative to the pelvis,
+    and the pelvis keeps its height alone.
+    """
+    pose = target_MP.clone()
+    column = {name: index for index, name in enumerate(PRETRAIN_TARGETS)}
+    front_M = torch.tanh(4 * target_MP[:, column["twist_cos"]])  # near 0 when the chest faces the viewer or the wall
+    for name, index in column.items():
+        if name.endswith("_x"):
+            pose[:, index] = (target_MP[:, index] - target_MP[:, column["pelvis_x"]]) * front_M
+        elif name.endswith("_y") and name != "pelvis_y":
+            pose[:, index] = target_MP[:, index] - target_MP[:, column["pelvis_y"]]
+        elif name in ("rotation_sin", "twist_cos", "facing"):
+            pose[:, index] = target_MP[:, index] * front_M
+    return pose
+
+
 def joint_patch(target_MP: Tensor, grid: int) -> Tensor:
     """Patch number (M, J) each joint lies in; −1 outside the crop."""
     x_MJ, y_MJ = (target_MP[:, [PRETRAIN_TARGETS.index(j + axis) for j in JOINTS]] for axis in ("_x", "_y"))
@@ -83,7 +103,8 @@ def main() -> None:
         [*trained, *head.parameters(), *where.parameters()], lr=args.learning_rate, weight_decay=0.02
     )
     held_images, held_target = make_batch(10**6, 1024, args.seed + 1)
-    spread_P = held_target.std(0).clamp_min(0.05)
+    held_pose = egocentric(held_target)
+    spread_P = held_pose.std(0).clamp_min(0.05)
     started = time.perf_counter()
 
     def predict(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,7 +124,7 @@ def main() -> None:
             # which patch each joint lies in: a dense target teaches the patch tokens sooner than the pose alone
             patch_MJ = joint_patch(target, encoder.grid)
             located = F.cross_entropy(joint_logits_MNJ, patch_MJ, ignore_index=-1)
-            loss = (((pose_MP - target) / spread_P) ** 2).mean() + 0.3 * located
+            loss = (((pose_MP - egocentric(target)) / spread_P) ** 2).mean() + 0.3 * located
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(trained, 1.0)
@@ -111,7 +132,7 @@ def main() -> None:
             if step % 200 == 199 or step == args.steps - 1:
                 encoder.eval()
                 with torch.no_grad():
-                    error_P = ((predict(held_images)[0] - held_target) ** 2).mean(0) / spread_P**2
+                    error_P = ((predict(held_images)[0] - held_pose) ** 2).mean(0) / spread_P**2
                 encoder.train()
                 worst = sorted(zip(error_P.tolist(), PRETRAIN_TARGETS, strict=True), reverse=True)[:3]
                 print(

@@ -207,7 +207,13 @@ def _synthgym(config: ScopeConfig, subset: str) -> pd.DataFrame:
     elif kind == "set" and (sets == value).any():
         chosen = table[sets == value]
     else:
-        valid = ["all", "core", "pairs", *(f"event:{e}" for e in table.event.unique()), *(f"set:{s}" for s in sets.unique())]
+        valid = [
+            "all",
+            "core",
+            "pairs",
+            *(f"event:{e}" for e in table.event.unique()),
+            *(f"set:{s}" for s in sets.unique()),
+        ]
         raise ScopeError(f"scope '{config.name}': synthgym has no '{subset}'{nearest(subset, valid)}")
     folder = dataset_dir(Path(config.root), config.synthgym)
     return chosen.assign(path=[str(folder / p) for p in chosen.path])

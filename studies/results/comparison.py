@@ -27,7 +27,7 @@ def method_table(trials: pd.DataFrame, *, command: str) -> str:
         "# Few labels: methods side by side",
         "",
         f"Made by `{command}` on {os.cpu_count()} {platform.machine()} cores, torch {torch.__version__}.",
-        "Percent top-1 on the test set, which nothing was chosen by; per seed, then mean ± standard deviation over seeds.",
+        "Percent top-1 on the test set, which nothing was chosen by: per seed, mean ± standard deviation.",
         "",
         "| method | student, per seed | student | teacher, per seed | teacher | dev student | seconds a run |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -35,8 +35,9 @@ def method_table(trials: pd.DataFrame, *, command: str) -> str:
     dev = trials.groupby("role")[CHOICE].mean()
     fixmatch = dev[dev.index.str.startswith("fixmatch")]
     chosen = fixmatch.idxmax() if len(fixmatch) else None
-    for role, rows in trials.sort_values("number").groupby("role", sort=False):
-        name = f"{role} (chosen on dev)" if role == chosen else str(role)
+    for role in trials.sort_values("number").role.unique():
+        rows = trials[trials.role == role].sort_values("number")
+        name = f"{role} (chosen on dev)" if role == chosen else role
         cells = []
         for column in SHOWN:
             values = rows[column].dropna()

@@ -182,6 +182,7 @@ def test_clip_table():
             "end_frame",
             "split",
             "pairs",
+            "core",
         ]
     )
     assert len(table) == 3 * len(ELEMENTS)
@@ -191,6 +192,7 @@ def test_clip_table():
     groups = table.groupby("split")["group"].agg(set)
     assert not groups["train"] & groups["test"]
     assert table["pairs"].sum() == 3 * sum(e.pair_of is not None for e in ELEMENTS)
+    assert table[table["core"]].groupby("event")["label"].nunique().tolist() == [3, 3, 3, 3]
     assert ((table["end_frame"] >= 24) & (table["end_frame"] <= 40)).all()
 
 

@@ -1,0 +1,77 @@
+"""What only the driver knows of a trial's end: that ASHA stopped it, that its worker died, that the store failed."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from ray.tune import Callback
+
+from sefar.errors import StoreError
+from studies.engine.spec import TrialSpec
+from studies.engine.trial_run import RunSettings, trial_row
+from studies.results.schema import FAILED, METRIC, PRUNED, RUNNING
+from studies.results.store import ResultStore, TrialWriter
+
+log = logging.getLogger(__name__)
+
+
+class Bookkeeper(Callback):
+    """Writes the end of trials that could not write it themselves; the actor is done with the trial by then.
+
+    A store that fails stops the sweep from `on_step_end`: what the other hooks raise, Tune wraps in a TuneError.
+    """
+
+    def __init__(self, settings: RunSettings) -> None:
+        self.settings = settings
+        self._fatal: str | None = None
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Note that a trial could not write its results."""
+        if result.get("fatal"):
+            self._fatal = result["failed"]
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Stop the sweep when the store has failed."""
+        if self._fatal is not None:
+            raise StoreError(self._fatal)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Mark a trial that ended before its last epoch as pruned."""
+        result = trial.last_result
+        spec = TrialSpec.from_json(trial.config["spec"])
+        if not result.get("failed") and METRIC in result and result["epoch"] < spec.config["optim"]["epochs"]:
+            self._amend(trial, spec, {"status": PRUNED})
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Mark a trial whose worker died, after all retries, as failed."""
+        lines = (trial.error_file and _last_line(trial.error_file)) or "the worker died"
+        self._amend(trial, TrialSpec.from_json(trial.config["spec"]), {"status": FAILED, "error": lines})
+
+    def _amend(self, trial: Any, spec: TrialSpec, changes: dict[str, Any]) -> None:
+        try:
+            self._write(trial, spec, changes)
+            if changes["status"] == PRUNED:
+                self.settings.checkpoints(spec.study).remove(spec.trial_id)
+        except StoreError as error:
+            self._fatal = str(error)
+
+    def _write(self, trial: Any, spec: TrialSpec, changes: dict[str, Any]) -> None:
+        store = ResultStore(self.settings.store)
+        rows = store.trials(study=spec.study, scope=spec.scope, trial_id=spec.trial_id).to_dict("records")
+        if rows and rows[0]["status"] not in (RUNNING, changes["status"]):
+            return  # the trial has said better itself how it ended
+        row = rows[0] if rows else trial_row(spec, self.settings, trial.config["planned"])
+        attempt = int(row.pop("attempt", 1))
+        kept: dict[str, Any] = {str(k): v for k, v in row.items() if v == v and k not in ("study", "scope", "trial_id")}
+        TrialWriter(store, spec.study, spec.scope, spec.trial_id, attempt).trial(kept | changes)
+
+
+def _last_line(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as lines:
+            return " ".join(([line.strip() for line in lines if line.strip()] or [""])[-1].split())[:500]
+    except OSError:
+        return ""

@@ -1,0 +1,143 @@
+"""Command-line flags of the studies. A bad flag or value is one line that names the nearest valid one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sefar.cli import parse_overrides
+from sefar.errors import ConfigError, nearest
+from sefar.recipes import recipe
+from studies.engine.space import Space
+from studies.engine.spec import Axis, Study
+from studies.engine.sweep import SweepOptions
+from studies.presets import PRESETS, preset
+
+ADDRESSES = ("auto", "local")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises `ConfigError` instead of printing its usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Bring argparse's complaint into one line."""
+        flags = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+        unknown = re.match(r"unrecognized arguments: (\S+)", message)
+        if unknown:
+            name = unknown[1].split("=")[0]
+            raise ConfigError(f"{name}: unknown flag{nearest(name, flags)}")
+        raise ConfigError(message.removeprefix("argument "))
+
+
+def _number(kind: Callable[[str], Any], least: float) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not value >= least:
+            what = "an integer" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"expected {what} ≥ {least:g}, got '{text}'")
+        return value
+
+    return parse
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise argparse.ArgumentTypeError(f"'{text}' is unknown{nearest(text, choices)}")
+        return text
+
+    return parse
+
+
+def sweep_parser(about: str) -> Parser:
+    """The flags that all sweeps share."""
+    parser = Parser(description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.epilog = "presets:\n" + "\n".join(f"  {name:8} {p.about}" for name, p in PRESETS.items())
+    add = parser.add_argument
+    add("--preset", type=_one_of(tuple(PRESETS)), default="default", help="how much work: %(default)s")
+    add("--recipe", help="named configuration that trials depart from; default: the preset's")
+    add("--scopes", nargs="+", metavar="SCOPE", help="label scopes, e.g. synthgym/event:FX@1pc#0 or lists:DIR")
+    add("--trials", type=_number(int, 1), metavar="N", help="trials a scope, the two named ones included")
+    add("--epochs", type=_number(int, 1), metavar="E", help="epochs of a whole trial")
+    add(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings of all trials, e.g. optim.learning_rate=2e-3",
+    )
+    add("--root", default="data", help="folder of the data sets: %(default)s")
+    add("--store", default="runs/sweep", help="result store, a path or s3://…, gs://…: %(default)s")
+    add("--name", help="name of the study in the store; default: scope-sweep-PRESET")
+    add("--resume", action="store_true", help="insist on going on with a study that the store holds")
+    add("--extend", type=_number(int, 1), default=0, metavar="N", help="run N more trials a scope")
+    add("--retry-failed", action="store_true", help="take failed trials up again")
+    add(
+        "--address",
+        type=_one_of(ADDRESSES),
+        help="auto: join a running Ray; local: start one here. Default: auto in a Ray job, else local",
+    )
+    add("--workers", type=_number(int, 1), default=1, metavar="N", help="workers a trial: %(default)s")
+    add(
+        "--gpus-per-worker",
+        type=_number(float, 0),
+        metavar="F",
+        help="GPUs a trial, e.g. 0.5; default: 1 if there are any",
+    )
+    add("--concurrency", type=_number(int, 1), metavar="N", help="trials at once; default: as many as fit")
+    add("--seed", type=_number(int, 0), default=0, metavar="S", help="of training and of the search: %(default)s")
+    add("--dry-run", action="store_true", help="print what would run and the search space, and stop")
+    add("--verbose", action="store_true", help="tell what the engine does")
+    add("--traceback", action="store_true", help="show where an error came from")
+    return parser
+
+
+def study_of(flags: argparse.Namespace, prefix: str, space: Space) -> Study:
+    """The study that the flags describe.
+
+    Raises:
+        ConfigError, ScopeError: a recipe, scope, setting or name that does not exist or does not fit.
+    """
+    size = preset(flags.preset)
+    name = flags.recipe or size.recipe
+    overrides = dict(size.overrides) if name == size.recipe else {}
+    overrides |= {"seed": flags.seed, "scope.root": flags.root if "://" in flags.root else os.path.abspath(flags.root)}
+    if flags.epochs is not None:
+        overrides["optim.epochs"] = flags.epochs
+    scopes = tuple(_absolute(scope) for scope in flags.scopes or size.scopes)
+    base = recipe(name, {**overrides, "scope.name": scopes[0], **parse_overrides(tuple(flags.set))})
+    return Study(
+        name=flags.name or f"{prefix}-{flags.preset}",
+        base=base,
+        scopes=Axis(key="scope.name", values=scopes),
+        space=space,
+        trials=flags.trials or size.trials,
+        recipe=name,
+        seed=flags.seed,
+    )
+
+
+def _absolute(scope: str) -> str:
+    """Lists are found again from a trial's working directory."""
+    return f"lists:{Path(scope[6:]).expanduser().absolute()}" if scope.startswith("lists:") and scope[6:] else scope
+
+
+def sweep_options(flags: argparse.Namespace) -> SweepOptions:
+    """How the flags want the study run."""
+    return SweepOptions(
+        store=flags.store,
+        resume=flags.resume,
+        extend=flags.extend,
+        retry_failed=flags.retry_failed,
+        workers=flags.workers,
+        address=flags.address or ("auto" if os.environ.get("RAY_ADDRESS") else "local"),
+        concurrency=flags.concurrency,
+        gpus_per_worker=flags.gpus_per_worker,
+    )

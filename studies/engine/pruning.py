@@ -1,0 +1,77 @@
+"""The scheduler of a sweep: one ASHA (arXiv 1810.05934) a label scope, so that no rung compares scopes."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+
+from studies.engine.history import PastTrial
+from studies.engine.spec import Study, TrialSpec
+from studies.results.schema import DEFAULT, METRIC, RUNNING, SUPERVISED
+
+
+class ScopedASHA(FIFOScheduler):
+    """Stops the weaker half of a scope's trials at each rung; the named configurations always run to their end.
+
+    Args:
+        study: the sweep.
+        history: what the store holds; it fills the rungs as it did when it ran.
+    """
+
+    def __init__(self, study: Study, history: list[PastTrial]) -> None:
+        super().__init__()
+        self._ashas: dict[str, Any] = {scope: _asha(study) for scope in study.scopes.values}
+        self._specs: dict[str, TrialSpec] = {}
+        for past in history:
+            if past.spec.scope in self._ashas and past.spec.role != SUPERVISED:
+                self._replay(past)
+
+    def _replay(self, past: PastTrial) -> None:
+        asha, trial = self._ashas[past.spec.scope], SimpleNamespace(trial_id=past.spec.trial_id)
+        asha.on_trial_add(None, trial)
+        for epoch in sorted(e for e, v in past.values.items() if math.isfinite(v)):
+            asha.on_trial_result(None, trial, {"epoch": epoch, METRIC: past.values[epoch]})
+        if past.status != RUNNING:
+            asha.on_trial_remove(None, trial)
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Enter the trial in its scope's bracket."""
+        spec = TrialSpec.from_json(trial.config["spec"])
+        self._specs[trial.trial_id] = spec
+        if spec.role != SUPERVISED:
+            self._ashas[spec.scope].on_trial_add(tune_controller, _alias(spec))
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Whether the trial goes on."""
+        spec = self._specs[trial.trial_id]
+        if spec.role == SUPERVISED or not math.isfinite(result.get(METRIC, math.nan)):
+            return TrialScheduler.CONTINUE
+        decision = self._ashas[spec.scope].on_trial_result(tune_controller, _alias(spec), result)
+        # the default sets the bar for others but is itself always finished
+        return TrialScheduler.CONTINUE if spec.role == DEFAULT else decision
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Nothing to record: the last epoch has gone through `on_trial_result`."""
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        """Nothing to forget."""
+
+
+def _alias(spec: TrialSpec) -> Any:
+    """The trial under our own id, which a resumed trial keeps while Tune gives it another."""
+    return SimpleNamespace(trial_id=spec.trial_id)
+
+
+def _asha(study: Study) -> AsyncHyperBandScheduler:
+    return AsyncHyperBandScheduler(
+        time_attr="epoch",
+        metric=METRIC,
+        mode="max",
+        max_t=study.epochs,
+        grace_period=study.grace_epochs,
+        reduction_factor=2,
+        stop_last_trials=False,
+    )

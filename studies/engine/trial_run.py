@@ -1,0 +1,186 @@
+"""One trial from its first epoch to its test result, with every step of it in the store. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import platform
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sefar.config import TrainConfig
+from sefar.errors import SefarError
+from studies.engine.checkpoints import CheckpointFolder
+from studies.engine.spec import TrialSpec
+from studies.engine.workload import DEFAULT_WORKLOAD, Trains, load_workload
+from studies.results.schema import FAILED, FINISHED, METRIC, RUNNING
+from studies.results.storage import Location
+from studies.results.store import ResultStore
+
+WORK = ".work"  # suffix of the folder beside the store for what is no result: checkpoints, Tune's own files
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What all trials of a run share.
+
+    Attributes:
+        store: URI of the result store.
+        threads: CPU threads a trial.
+        gpus: GPUs a trial, possibly a fraction.
+        workload: ``module:Class`` of what is trained.
+        study: columns that say what the trial belongs to (recipe, hashes).
+        versions: columns that say what software ran.
+    """
+
+    store: str
+    threads: int = 1
+    gpus: float = 0.0
+    workload: str = DEFAULT_WORKLOAD
+    study: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> RunSettings:
+        """From `to_json`."""
+        return cls(**json.loads(text))
+
+    def checkpoints(self, study: str) -> CheckpointFolder:
+        """Where the study's trials keep their checkpoints."""
+        return CheckpointFolder(Location(f"{self.store.rstrip('/')}{WORK}/checkpoints/{study}"))
+
+
+def trial_row(spec: TrialSpec, settings: RunSettings, planned: int) -> dict[str, Any]:
+    """The columns of ``trials`` that are known before the trial starts."""
+    config = TrainConfig.from_dict(spec.config)
+    return {
+        "number": spec.number,
+        "role": spec.role,
+        "stage": "search",
+        "status": RUNNING,
+        "planned": planned,
+        "parameters": json.dumps(spec.parameters),
+        "config_json": json.dumps(spec.config),
+        "config_hash": config.content_hash(),
+        "epochs_planned": config.optim.epochs,
+        "epochs_done": 0,
+        "host": platform.node(),
+        "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **settings.study,
+        **settings.versions,
+        **{f"config.{key}": value for key, value in config.flatten().items()},
+    }
+
+
+class TrialRun:
+    """A trial under way.
+
+    The order within an epoch is rows first, checkpoint second: a crash between the two trains the epoch again under the
+    next attempt, and readers keep the later row; the other order would lose an epoch that had finished.
+
+    Args:
+        spec: the trial.
+        settings: of the run.
+        planned: trials planned for the scope.
+
+    Raises (all methods): StoreError when the store fails; any other SefarError has been recorded as the trial's end.
+    """
+
+    def __init__(self, spec: TrialSpec, settings: RunSettings, planned: int) -> None:
+        self.spec, self.settings = spec, settings
+        self.checkpoints = settings.checkpoints(spec.study)
+        self.writer = ResultStore(settings.store).writer(spec.study, spec.scope, spec.trial_id)
+        self.row = trial_row(spec, settings, planned)
+        self.trainer: Trains | None = None
+        self._seconds_before, self._started = 0.0, time.perf_counter()
+        self.writer.trial(self.row)
+
+    def open(self) -> None:
+        """Make the trainer and go on from the trial's checkpoint, if it has one."""
+        config = TrainConfig.from_dict(self.spec.config)
+        self.trainer = load_workload(self.settings.workload).trainer(config)
+        self.row |= {"split_hash": self.trainer.scope.split_hash, "device": str(self.trainer.device)}
+        state = self.checkpoints.load(self.spec.trial_id)
+        if state is not None:
+            kept = state.pop("trial")
+            self.trainer.load_state_dict(state)
+            self._seconds_before = kept.pop("seconds")
+            self.row |= kept
+        self.writer.trial(self._costs())
+
+    def step(self) -> dict[str, Any]:
+        """Train an epoch; after the last one, evaluate on the test set. Returns what the scheduler needs to know."""
+        if self.trainer is None:
+            self.open()
+        assert self.trainer is not None
+        if self.trainer.epoch < self.trainer.epochs:
+            report = self.trainer.train_epoch().to_dict()
+            self.writer.epoch(report)
+            self._note(report)
+            kept = ("epochs_done", "best_epoch", f"best_{METRIC}", METRIC, "dev_teacher_top1", "seconds")
+            self._costs()
+            trial_state = {name: self.row.get(name) for name in kept}
+            self.checkpoints.save(self.spec.trial_id, {**self.trainer.state_dict(), "trial": trial_state})
+        done = self.trainer.epoch >= self.trainer.epochs
+        if done:
+            self._finish()
+        else:
+            self.writer.trial(self._costs())
+        return {
+            "epoch": self.trainer.epoch,
+            METRIC: self.row.get(METRIC, math.nan),
+            "dev_teacher_top1": self.row.get("dev_teacher_top1", math.nan),
+            "done": done,
+        }
+
+    def _note(self, report: dict[str, Any]) -> None:
+        value = report[METRIC]
+        self.row |= {
+            "epochs_done": report["epoch"],
+            METRIC: value,
+            "dev_teacher_top1": report.get("dev_teacher_top1", math.nan),
+        }
+        if not value <= self.row.get(f"best_{METRIC}", -math.inf):
+            self.row |= {f"best_{METRIC}": value, "best_epoch": report["epoch"]}
+
+    def _finish(self) -> None:
+        assert self.trainer is not None
+        test = self.trainer.evaluate("test")
+        self.writer.write("predictions", test.predictions.assign(part="test"))
+        regulation = self.trainer.regulation()
+        if len(regulation):
+            self.writer.write("regulation", regulation)
+        self.row |= {f"test_{name}": value for name, value in test.metrics.items()}
+        self.row["status"] = FINISHED
+        self.writer.trial(self._costs())
+        self.checkpoints.remove(self.spec.trial_id)
+
+    def fail(self, error: BaseException) -> str:
+        """Record that the trial ended in an error; returns the line that says so."""
+        line = one_line(error)
+        self.row |= {"status": FAILED, "error": line}
+        self.writer.trial(self._costs())
+        return line
+
+    def _costs(self) -> dict[str, Any]:
+        seconds = self._seconds_before + time.perf_counter() - self._started
+        self.row |= {"seconds": seconds, "accelerator_seconds": seconds * self.settings.gpus}
+        return self.row
+
+    def close(self) -> None:
+        """Let go of the trainer."""
+        if self.trainer is not None:
+            self.trainer.close()
+        self.trainer = None
+
+
+def one_line(error: BaseException) -> str:
+    """An error as one line: the message alone of those meant for users, with the type for others."""
+    text = " ".join(str(error).split()) or "no message"
+    return text if isinstance(error, SefarError) else f"{type(error).__name__}: {text}"[:500]

@@ -1,0 +1,100 @@
+"""Which perturbation, threshold and regulation suit which label scope? A sweep with one search a scope.
+
+Without flags it starts Ray on this machine, renders the SynthGym clips it needs, runs the preset's trials and ends with
+a leaderboard a scope and a picture. Run it again and it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+# before any installed copy: in a Ray job the working directory holds the code to run
+sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or ".").resolve() not in (ROOT, ROOT / "studies")]
+
+from sefar.cli import run_reporting_errors  # noqa: E402
+from sefar.errors import SefarError  # noqa: E402
+from studies.engine.options import study_of, sweep_options, sweep_parser  # noqa: E402
+from studies.engine.space import SCOPE_SWEEP  # noqa: E402
+from studies.engine.spec import Study  # noqa: E402
+from studies.engine.sweep import plan_sweep, run_sweep  # noqa: E402
+from studies.results.report import failures, print_report  # noqa: E402
+from studies.results.store import ResultStore  # noqa: E402
+
+
+def say(text: str = "") -> None:
+    """Print to the user."""
+    print(text, flush=True)
+
+
+def run(flags: argparse.Namespace) -> None:
+    """Run the study that the flags describe and report on it."""
+    study, options = study_of(flags, "scope-sweep", SCOPE_SWEEP), sweep_options(flags)
+    if flags.dry_run:
+        describe(study, flags.store)
+        return
+    store = run_sweep(study, options, say)
+    report(study, store, flags)
+
+
+def describe(study: Study, store: str) -> None:
+    """Say what would run."""
+    from studies.engine.sweep import Plan
+
+    try:
+        plan = plan_sweep(study, ResultStore(store), sweep_options(sweep_parser("").parse_args([])))
+    except SefarError:
+        plan = Plan(dict.fromkeys(study.scopes.values, study.trials), [], 0)
+    say(plan.summary(study))
+    for scope, trials in plan.planned.items():
+        say(f"  {scope}: {trials} trials of {study.epochs} epochs, none stopped before epoch {study.grace_epochs}")
+    say(f"search space {study.space.hash}:")
+    rows = study.space.table()
+    widths = [max(len(row[i]) for row in rows) for i in range(2)]
+    for name, values, condition in rows:
+        say(f"  {name.ljust(widths[0])}  {values.ljust(widths[1])}  {condition}")
+
+
+def report(study: Study, store: ResultStore, flags: argparse.Namespace) -> None:
+    """Print leaderboards, draw the picture, say what to do next.
+
+    Raises:
+        SefarError: every trial, or a trial that everything is compared with, has failed.
+    """
+    from studies.results.figures import learning_curves
+
+    trials, epochs = store.trials(study=study.name), store.epochs(study=study.name)
+    scopes = [s for s in study.scopes.values if (trials.scope == s).any()]
+    print_report(trials, scopes, say)
+    folder = Path(store.uri).parent if store.location.is_local else Path("runs").absolute()
+    picture = learning_curves(trials, epochs, scopes, folder / f"{study.name}.png")
+    say(f"\nstore:   {store.uri}\npicture: {picture}")
+    if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") and "://" not in flags.store and not os.path.isabs(flags.store):
+        say("note:    the store lies in the job's working directory, which Ray deletes; give --store a shared path")
+    if (reason := failures(trials)) is not None:
+        raise SefarError(reason)
+    again = " ".join(["python studies/scope_sweep.py", *[a for a in sys.argv[1:] if a != "--resume"]])
+    if not flags.extend:
+        say(f"next:    {again} --extend 4")
+    say(f'read:    python -c "from studies.results.store import ResultStore as R; print(R({store.uri!r}).trials())"')
+
+
+def main() -> None:
+    """Entry point."""
+    traceback = "--traceback" in sys.argv
+
+    def parse_and_run() -> None:
+        flags = sweep_parser(__doc__ or "").parse_args()
+        level = logging.INFO if flags.verbose else logging.WARNING
+        logging.basicConfig(level=level, format="%(levelname)s: %(message)s")
+        run(flags)
+
+    sys.exit(run_reporting_errors(parse_and_run, traceback=traceback))
+
+
+if __name__ == "__main__":
+    main()

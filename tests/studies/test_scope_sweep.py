@@ -1,0 +1,292 @@
+"""The sweep end to end: run, run again, extend, stop, kill, resume, fail. Training is a toy with known numbers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sefar.errors import ConfigError, SefarError, StoreError
+from sefar.recipes import recipe
+from studies.engine.space import SCOPE_SWEEP
+from studies.engine.spec import Axis, Study
+from studies.engine.sweep import SweepOptions, run_sweep
+from studies.results.report import failures
+from studies.results.store import ResultStore
+from tests.studies.toy import ToyTrainer
+
+FX, UB = "synthgym/event:FX@1pc#0", "synthgym/event:UB@1pc#0"
+BROKEN = "synthgym/set:broken"
+TOY = "tests.studies.toy:ToyWorkload"
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = [sys.executable, str(ROOT / "tests/studies/sweep_script.py")]
+
+
+def make_study(*, scopes: tuple[str, ...] = (FX, UB), trials: int = 4, epochs: int = 6, **fields: object) -> Study:
+    base = recipe("synthgym_tiny", {"optim.epochs": epochs, "objective.warmup_epochs": 0})
+    axis = Axis(key="scope.name", values=scopes)
+    return Study(**({"name": "s", "base": base, "scopes": axis, "space": SCOPE_SWEEP, "trials": trials} | fields))
+
+
+def sweep(store: Path, study: Study | None = None, **options: object) -> tuple[ResultStore, list[str]]:
+    said: list[str] = []
+    options = {"store": str(store), "workload": TOY} | options
+    return run_sweep(study or make_study(), SweepOptions(**options), said.append), said
+
+
+# --- without Ray -------------------------------------------------------------------------------------------------
+
+
+def script(*flags: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*SCRIPT, *flags], capture_output=True, text=True, cwd=cwd or ROOT, timeout=300, env=os.environ | environment
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["--preset", "quik"], "--preset: 'quik' is unknown — did you mean 'quick'?"),
+        (["--trails", "3"], "--trails: unknown flag — did you mean '--trials'?"),
+        (["--trials", "many"], "--trials: expected an integer ≥ 1, got 'many'"),
+        (["--recipe", "synthgym_tny"], "did you mean 'synthgym_tiny'?"),
+        (["--set", "perturb.strenght=1"], "did you mean 'perturb.strength'?"),
+        (["--set", "seed"], "expected key=value"),
+        (["--scopes", "synthgim/all"], "did you mean 'synthgym'?"),
+        (["--workers", "2"], "several workers is not there yet"),
+        (["--address", "loca"], "did you mean 'local'?"),
+        (["--name", "a/b"], "--name"),
+        (["--epochs", "2"], "objective.warmup_epochs"),
+    ],
+)
+def test_bad_flags_are_one_line(flags, text, tmp_path, capsys, monkeypatch):
+    from studies import scope_sweep
+
+    monkeypatch.setattr(sys, "argv", ["scope_sweep.py", *flags, "--store", str(tmp_path / "store")])
+    with pytest.raises(SystemExit) as exit_:
+        scope_sweep.main()
+    said = capsys.readouterr()
+    assert exit_.value.code == 2
+    assert text in said.err and said.err.startswith("error: ") and said.err.count("\n") == 1
+    assert not (tmp_path / "store").exists()
+
+
+def test_dry_run_shows_the_space_and_touches_nothing(tmp_path, capsys, monkeypatch):
+    from studies import scope_sweep
+
+    monkeypatch.setattr(sys, "argv", ["scope_sweep.py", "--dry-run", "--store", str(tmp_path / "store")])
+    with pytest.raises(SystemExit) as exit_:
+        scope_sweep.main()
+    said = capsys.readouterr().out
+    assert exit_.value.code == 0 and "12 trials over 2 scopes" in said
+    assert "weighting.threshold" in said and "weighting.kind = fixed" in said
+    assert not (tmp_path / "store").exists()
+
+
+def test_nothing_to_resume_or_extend(tmp_path):
+    for option in ({"resume": True}, {"extend": 2}):
+        with pytest.raises(ConfigError, match=r"holds no study 's'"):
+            sweep(tmp_path / "store", **option)
+
+
+# --- in one Ray for the module ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ray_session() -> Iterator[None]:
+    import ray
+
+    from studies.engine.runner import QUIET
+
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=100 * 2**20,
+        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT), **QUIET}},
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def swept(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("swept") / "store"
+    sweep(path)
+    return path
+
+
+@pytest.mark.ray
+def test_a_sweep_leaves_every_trial_in_the_store(swept):
+    store = ResultStore(str(swept))
+    trials, epochs = store.trials(), store.epochs()
+    assert trials.groupby("scope").size().to_dict() == {FX: 4, UB: 4}
+    assert trials.groupby("role").size().to_dict() == {"default": 2, "search": 4, "supervised": 2}
+    assert set(trials.status) <= {"finished", "pruned"}
+    assert (trials[trials.role != "search"].status == "finished").all()
+    for row in trials.itertuples():
+        curve = epochs[epochs.trial_id == row.trial_id].epoch.tolist()
+        assert curve == list(range(1, row.epochs_done + 1))
+        assert row.epochs_done == 6 or (row.status == "pruned" and 2 <= row.epochs_done < 6)
+    assert trials.split_hash.eq("toy-0").all() and trials.error.isna().all() and (trials.attempt == 1).all()
+    assert trials.ray_version.notna().all() and (trials["config.optim.epochs"] == 6).all()
+    finished = set(trials[trials.status == "finished"].trial_id)
+    assert set(store.predictions().trial_id) == finished
+    assert trials[trials.status == "pruned"].test_student_top1.isna().all()
+    assert store.problems() == []
+    assert not list(swept.with_name("store.work").rglob("*.pt"))  # ended trials leave no checkpoint
+
+
+@pytest.mark.ray
+def test_the_named_configurations_are_what_they_say(swept):
+    trials = ResultStore(str(swept)).trials(scope=FX).set_index("role")
+    assert trials.loc["supervised", "test_student_top1"] == 40.0
+    default = recipe("synthgym_tiny", {"optim.epochs": 6, "objective.warmup_epochs": 0, "scope.name": FX})
+    assert trials.loc["default", "test_student_top1"] == ToyTrainer(default).ceiling == 68.0
+    assert trials.loc["default", "config_hash"] == default.content_hash()
+
+
+@pytest.mark.ray
+def test_a_second_run_says_that_all_is_done(swept):
+    before = {f: f.stat().st_mtime_ns for f in swept.rglob("*.parquet")}
+    _, said = sweep(swept)
+    assert said == ["study 's' is already complete: 8 trials; use --extend N for N more a scope"]
+    assert before == {f: f.stat().st_mtime_ns for f in swept.rglob("*.parquet")}
+
+
+@pytest.mark.ray
+def test_other_settings_under_the_same_name_are_refused(swept):
+    for study, text in (
+        (make_study(epochs=7), "optim.epochs 6 → 7"),
+        (make_study(base=recipe("synthgym_tiny", {"optim.epochs": 6})), "objective.warmup_epochs 0 → 2"),
+        (make_study(seed=5), "another search seed"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            sweep(swept, study)
+    with pytest.raises(ConfigError, match="did you mean 's'"):
+        sweep(swept, make_study(name="ss"), resume=True)
+
+
+@pytest.mark.ray
+def test_changed_data_is_noticed(swept, monkeypatch):
+    monkeypatch.setenv("TOY_SPLIT", "1")
+    with pytest.raises(StoreError, match=r"clips or labels have changed .*toy-0 → toy-1"):
+        sweep(swept, make_study(trials=5))
+
+
+@pytest.mark.ray
+def test_extending_adds_trials_and_leaves_the_old_ones(ray_session, tmp_path):
+    store, _ = sweep(tmp_path / "store", make_study(trials=2))
+    old = store.trials()
+    store, said = sweep(tmp_path / "store", make_study(trials=2), extend=2)
+    assert "4 of 8 trials are done, 4 to run" in said[0]
+    new = store.trials()
+    assert new.groupby("scope").number.apply(list).to_dict() == {FX: [0, 1, 2, 3], UB: [0, 1, 2, 3]}
+    pd.testing.assert_frame_equal(new[new.number < 2].reset_index(drop=True)[old.columns], old)
+    _, said = sweep(tmp_path / "store", make_study(trials=2))
+    assert "already complete: 8 trials" in said[0]
+
+
+@pytest.mark.ray
+def test_a_clip_that_does_not_decode_fails_its_trials_only(ray_session, tmp_path):
+    store, _ = sweep(tmp_path / "store", make_study(scopes=(BROKEN, FX), trials=3))
+    trials = store.trials()
+    assert trials[trials.scope == FX].status.isin(["finished", "pruned"]).all()
+    broken = trials[trials.scope == BROKEN]
+    assert (broken.status == "failed").all() and broken.error.str.contains("clips/a.mp4: frame 3").all()
+    assert (broken.error.str.count("\n") == 0).all()
+    assert "the paper's default of scope 'synthgym/set:broken' failed" in (failures(trials) or "")
+    _, said = sweep(tmp_path / "store", make_study(scopes=(BROKEN, FX), trials=3))
+    assert "3 of them failed: --retry-failed" in said[0]
+    _, said = sweep(tmp_path / "store", make_study(scopes=(BROKEN, FX), trials=3), retry_failed=True)
+    assert "3 to run" in said[0]
+    assert store.trials(scope=BROKEN).attempt.tolist() == [2, 2, 2]
+
+
+@pytest.mark.ray
+def test_a_store_that_fails_stops_the_sweep(ray_session, tmp_path):
+    """The checkpoint folder is a file, so no trial can save: one error, not one a trial."""
+    (tmp_path / "store.work").write_text("in the way")
+    with pytest.raises(SefarError, match=r"store\.work"):
+        sweep(tmp_path / "store")
+    trials = ResultStore(str(tmp_path / "store")).trials()
+    assert len(trials) <= 2 and (trials.status == "running").all()
+    (tmp_path / "store.work").unlink()
+    store, said = sweep(tmp_path / "store")
+    assert "taken up where they stopped" in said[0]
+    assert store.trials().groupby("scope").size().to_dict() == {FX: 4, UB: 4}
+
+
+@pytest.mark.ray
+def test_too_much_concurrency_is_refused(ray_session, tmp_path):
+    with pytest.raises(ConfigError, match="--concurrency 64: at most 2 trials run at once on 2 CPUs"):
+        sweep(tmp_path / "store", concurrency=64)
+    with pytest.raises(ConfigError, match="has 0 GPUs"):
+        sweep(tmp_path / "store", gpus_per_worker=0.5)
+
+
+# --- processes that are stopped or killed -------------------------------------------------------------------------
+
+FLAGS = ["--trials", "3", "--epochs", "6", "--set", "objective.warmup_epochs=0"]
+
+
+def start(store: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*SCRIPT, *FLAGS, "--store", str(store)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"TOY_EPOCH_SECONDS": "0.7"},
+    )
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+    end = time.time() + seconds
+    while not condition():
+        assert time.time() < end and process.poll() is None, "the sweep ended or hung before it could be stopped"
+        time.sleep(0.1)
+
+
+def epochs_in(path: Path) -> pd.DataFrame:
+    return ResultStore(str(path)).epochs() if (path / "_sefar_store.json").exists() else pd.DataFrame()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_or_killed_sweep_loses_no_epoch_and_resumes(how, tmp_path):
+    store = tmp_path / "store"
+    process = start(store)
+    wait_for(lambda: len(epochs_in(store)) >= 5, process)
+    process.send_signal(how)
+    said, _ = process.communicate(timeout=90)
+    assert process.returncode == (-9 if how == signal.SIGKILL else 130)
+    if how != signal.SIGKILL:
+        assert "Traceback" not in said and "what was finished is kept" in said
+    time.sleep(5 if how == signal.SIGKILL else 0)  # orphaned actors notice and stop
+    kept = epochs_in(store)
+    assert len(kept) >= 5
+    again = script(*FLAGS, "--store", str(store), "--resume")
+    assert again.returncode == 0, again.stderr
+    assert "goes on" in again.stdout and "taken up where they stopped" in again.stdout
+    after = ResultStore(str(store))
+    assert after.trials().groupby("scope").size().tolist() == [3, 3]
+    assert after.trials().status.isin(["finished", "pruned"]).all()
+    merged = kept.merge(after.epochs(all_attempts=True), on=["trial_id", "attempt", "epoch", "dev_student_top1"])
+    assert len(merged) == len(kept)
+    for trial_id, curve in after.epochs().groupby("trial_id"):
+        assert curve.epoch.tolist() == list(range(1, len(curve) + 1)), trial_id
+    untouched = tmp_path / "undisturbed"
+    assert script(*FLAGS, "--store", str(untouched)).returncode == 0
+    columns = ["trial_id", "role", "parameters"]
+    expected = ResultStore(str(untouched)).trials().query("number < 2")[columns]
+    assert after.trials().query("number < 2")[columns].values.tolist() == expected.values.tolist()
