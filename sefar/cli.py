@@ -44,8 +44,8 @@ class Prepare:
 
     def run(self) -> None:
         """Render what is missing and say where it lies."""
-        from sefar.data.scopes import ScopeConfig, load_scope, parse_scope
-        from sefar.data.synthgym import SynthGymConfig, dataset_dir
+        from sefar.data.scopes import ScopeConfig, parse_scope, subset_clips
+        from sefar.data.synthgym import SynthGymConfig, prepare
 
         if parse_scope(self.scope).dataset != "synthgym":
             raise ConfigError(f"--scope: expected synthgym/…, got '{self.scope}'")
@@ -56,11 +56,9 @@ class Prepare:
             test_clips_per_element=self.test_clips_per_element,
             seed=self.seed,
         )
-        scope = load_scope(
-            ScopeConfig(name=self.scope, root=str(self.root), synthgym=config), workers=self.workers or None
-        )
-        clips = sum(len(part) for part in (scope.labelled, scope.dev, scope.test))
-        print(f"{clips} clips of {scope.num_classes} elements in {dataset_dir(self.root, config)}")
+        clips = subset_clips(ScopeConfig(name=self.scope, root=str(self.root), synthgym=config))
+        folder = prepare(self.root, config, clip_ids=clips.clip_id.tolist(), workers=self.workers or None)
+        print(f"{len(clips)} clips of {clips.label.nunique()} elements in {folder}")
 
 
 @dataclass(frozen=True)

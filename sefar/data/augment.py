@@ -91,7 +91,7 @@ def apply_crop(frames_THWC: np.ndarray, crop: Crop, size: int) -> Tensor:
     top, left = round(crop.top * (height - side)), round(crop.left * (width - side))
     # a portrait frame leaves its room along the height; evaluation's `position` then moves the crop vertically
     if height > width and crop.top == 0.5:
-        top = round(crop.left * (height - side))
+        top, left = round(crop.left * (height - side)), round(crop.top * (width - side))
     out = frames_TCHW[..., top : top + side, left : left + side]
     if side != size:
         out = TF.resize(out, [size, size], antialias=side > size)

@@ -125,6 +125,18 @@ def parse_scope(name: str) -> ScopeName:
     return ScopeName(match["dataset"], match["subset"], fraction=amount, split_seed=seed)
 
 
+def subset_clips(config: ScopeConfig) -> pd.DataFrame:
+    """All clips of a scope's subset, of whatever part, with the data set's own labels; none is rendered.
+
+    Raises:
+        ScopeError: unknown subset, or lists, which are no subset of a data set.
+    """
+    parsed = parse_scope(config.name)
+    if parsed.dataset not in DATASETS:
+        raise ScopeError(f"scope '{config.name}': expected dataset/subset, for instance synthgym/event:FX")
+    return DATASETS[parsed.dataset](config, parsed.subset)
+
+
 def load_scope(config: ScopeConfig, *, progress: bool = True, workers: int | None = None) -> Scope:
     """Resolve a scope into its clips; SynthGym clips it needs are rendered first.
 
@@ -140,8 +152,7 @@ def load_scope(config: ScopeConfig, *, progress: bool = True, workers: int | Non
     parsed = parse_scope(config.name)
     if parsed.dataset == "lists":
         return _scope_of_lists(config, parsed)
-    table = DATASETS[parsed.dataset](config, parsed.subset)
-    table, classes, class_ids = _densify(table)
+    table, classes, class_ids = _densify(subset_clips(config))
     train = table[table.split == "train"]
     dev_ids = _cut_dev(train, config.dev_fraction, by_group=True)
     pool = train[~train.clip_id.isin(dev_ids)]

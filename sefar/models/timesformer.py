@@ -98,10 +98,12 @@ class ConvStem(nn.Module):
         layers: list[nn.Module] = []
         for inside, outside in pairwise(channels):
             layers += [nn.Conv2d(inside, outside, 3, stride=2, padding=1), nn.GELU()]
-        self.layers = nn.Sequential(*layers[:-1])
+        # channels last: more than twice as fast forward on a CPU, and tokens come out without a copy
+        self.layers = nn.Sequential(*layers[:-1]).to(memory_format=torch.channels_last)
 
     def forward(self, frames_MCHW: Tensor) -> Tensor:
         """Embed each frame by itself."""
+        frames_MCHW = frames_MCHW.contiguous(memory_format=torch.channels_last)
         return self.layers(frames_MCHW).flatten(2).transpose(1, 2)
 
 
@@ -121,6 +123,16 @@ class Attention(nn.Module):
         out = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
         return self.proj(out.transpose(1, 2).reshape(batch, length, width))
 
+    def first_token(self, x_BTD: Tensor) -> Tensor:
+        """The first token's row (B, 1, D) of `forward`, without the work for the others."""
+        batch, length, width = x_BTD.shape
+        split = (width, 2 * width)
+        (w_q, w_kv), (b_q, b_kv) = self.qkv.weight.split(split), self.qkv.bias.split(split)
+        q = F.linear(x_BTD[:, :1], w_q, b_q).view(batch, 1, self.heads, -1).transpose(1, 2)
+        kv = F.linear(x_BTD, w_kv, b_kv).view(batch, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        out = F.scaled_dot_product_attention(q, kv[0], kv[1])
+        return self.proj(out.transpose(1, 2).reshape(batch, 1, width))
+
 
 class Block(nn.Module):
     """Temporal attention per patch, spatial attention per frame, MLP; each residual (TimeSformer, divided)."""
@@ -136,8 +148,8 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = Mlp(width, mlp_ratio * width)
 
-    def forward(self, cls_BD: Tensor, x_BTND: Tensor) -> tuple[Tensor, Tensor]:
-        """Update class token and patch tokens."""
+    def forward(self, cls_BD: Tensor, x_BTND: Tensor, cls_only: bool = False) -> tuple[Tensor, Tensor]:
+        """Update class token and patch tokens; with `cls_only` the patch tokens come back as they are, unread."""
         batch, frames, patches, width = x_BTND.shape
         # time: one sequence of T tokens per patch
         t = self.temporal_norm1(x_BTND).transpose(1, 2).reshape(batch * patches, frames, width)
@@ -145,14 +157,14 @@ class Block(nn.Module):
         x_BTND = x_BTND + self.temporal_fc(t).view(batch, patches, frames, width).transpose(1, 2)
         # space: class token and patches of each frame; the class token's update is averaged over frames
         s = torch.cat([cls_BD[:, None, None].expand(-1, frames, -1, -1), x_BTND], 2)
-        s = self.drop_path(self.attn(self.norm1(s).view(batch * frames, patches + 1, width)))
-        s = s.view(batch, frames, patches + 1, width)
+        s = self.norm1(s).view(batch * frames, patches + 1, width)
+        s = self.drop_path(self.attn.first_token(s) if cls_only else self.attn(s)).unflatten(0, (batch, frames))
         cls_BD = cls_BD + s[:, :, 0].mean(1)
-        x_BTND = x_BTND + s[:, :, 1:]
-        # MLP over the class token and all patches as one sequence, so that drop path spares or drops a whole clip
-        z = torch.cat([cls_BD[:, None], x_BTND.reshape(batch, frames * patches, width)], 1)
-        z = z + self.drop_path(self.mlp(self.norm2(z)))
-        return z[:, 0], z[:, 1:].reshape(batch, frames, patches, width)
+        # class token and patches as one sequence, so that drop path spares or drops a whole clip
+        z = [cls_BD[:, None]] if cls_only else [cls_BD[:, None], (x_BTND + s[:, :, 1:]).flatten(1, 2)]
+        z_BLD = torch.cat(z, 1)
+        z_BLD = z_BLD + self.drop_path(self.mlp(self.norm2(z_BLD)))
+        return z_BLD[:, 0], x_BTND if cls_only else z_BLD[:, 1:].unflatten(1, (frames, patches))
 
 
 class DividedSpaceTimeViT(nn.Module):
@@ -206,14 +218,18 @@ class DividedSpaceTimeViT(nn.Module):
         batch, frames = frames_BTCHW.shape[:2]
         return self.patch_embed(frames_BTCHW.flatten(0, 1)).unflatten(0, (batch, frames))
 
-    def run_blocks(self, x_BTND: Tensor) -> tuple[Tensor, Tensor]:
-        """Class token (B, D) and patch tokens (B, T, N, D) after all blocks, before the final norm."""
+    def run_blocks(self, x_BTND: Tensor, *, cls_only: bool = False) -> tuple[Tensor, Tensor]:
+        """Class token (B, D) and patch tokens (B, T, N, D) after all blocks, before the final norm.
+
+        With `cls_only` the last block leaves out what only the patch tokens need; they are then not to be read.
+        """
         cls_BD = (self.cls_token[:, 0] + self.pos_embed[:, 0]).expand(len(x_BTND), -1)
-        for block in self.blocks:
+        for number, block in enumerate(self.blocks, 1):
+            last = cls_only and number == len(self.blocks)
             if self.config.checkpoint_activations and self.training:
-                cls_BD, x_BTND = checkpoint(block, cls_BD, x_BTND, use_reentrant=False)
+                cls_BD, x_BTND = checkpoint(block, cls_BD, x_BTND, last, use_reentrant=False)
             else:
-                cls_BD, x_BTND = block(cls_BD, x_BTND)
+                cls_BD, x_BTND = block(cls_BD, x_BTND, last)
         return cls_BD, x_BTND
 
     def encode(self, tokens: list[Tensor]) -> Tensor:
@@ -230,7 +246,7 @@ class DividedSpaceTimeViT(nn.Module):
             # granularities of equal length share one pass through the blocks
             group = [g for g, t in enumerate(self.frames_per_granularity) if t == length]
             x = torch.cat([tokens[g] + self.pos_embed[:, None, 1:] + self.time_embed[g][:, :, None] for g in group])
-            cls, _ = self.run_blocks(x)
+            cls, _ = self.run_blocks(x, cls_only=True)
             for g, cls_BD in zip(group, self.norm(cls).chunk(len(group)), strict=True):
                 out[g] = cls_BD
         return torch.stack(cast(list[Tensor], out))

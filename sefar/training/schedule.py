@@ -11,6 +11,7 @@ from torch import nn
 from sefar.errors import ConfigError, nearest
 
 OPTIMISERS = ("sgd", "adamw")
+UNDECAYED = ("pos_embed", "time_embed", "cls_token")  # AdamW leaves them, biases and norms alone
 SCHEDULES = ("step", "cosine", "constant")
 
 
@@ -22,14 +23,15 @@ class OptimConfig:
         optimiser: ``sgd`` (Nesterov, the paper's) or ``adamw``.
         learning_rate: peak rate; the paper's 0.005 is for 64 clips a step.
         momentum: of SGD; AdamW's β₁.
-        weight_decay: of weights with two or more dimensions and of none other with AdamW; of all with SGD (paper).
+        weight_decay: of all parameters with SGD (paper); with AdamW not of embeddings, class token, biases and norms.
         schedule: ``step``: × 1, 0.1, 0.01 from the `milestones`; ``cosine`` to zero; ``constant``.
         milestones: shares of the run at which ``step`` falls tenfold (paper: epochs 25 and 28 of 30).
         epochs: epochs E.
         steps_per_epoch: optimiser steps of an epoch; 0: one pass over the unlabelled clips.
         accumulate: micro-batches whose gradients make one optimiser step.
         clip_norm: greatest gradient norm; 0: no clipping.
-        head_rate: factor on the learning rate of fusion and classifier, which start untrained.
+        fresh_rate: factor on the learning rate of what image weights lack and so starts untrained: temporal attention,
+            time embeddings, fusion, classifier.
     """
 
     optimiser: str = "sgd"
@@ -42,7 +44,7 @@ class OptimConfig:
     steps_per_epoch: int = 0
     accumulate: int = 1
     clip_norm: float = 0.0
-    head_rate: float = 1.0
+    fresh_rate: float = 1.0
 
     def __post_init__(self) -> None:
         for name, value, valid in (
@@ -57,7 +59,9 @@ class OptimConfig:
         for name in ("steps_per_epoch", "clip_norm", "weight_decay"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"optim.{name}: expected a number ≥ 0, got {getattr(self, name)}")
-        for name in ("learning_rate", "head_rate"):
+        if not 0 <= self.momentum < 1:
+            raise ConfigError(f"optim.momentum: expected a number in [0, 1), got {self.momentum}")
+        for name in ("learning_rate", "fresh_rate"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"optim.{name}: expected a number > 0, got {getattr(self, name)}")
 
@@ -73,18 +77,18 @@ def rate_factor(config: OptimConfig, step: int, total_steps: int) -> float:
     return 1.0
 
 
-def build_optimiser(config: OptimConfig, model: nn.Module, *, head_prefixes: tuple[str, ...]) -> torch.optim.Optimizer:
+def build_optimiser(config: OptimConfig, model: nn.Module, *, fresh: tuple[str, ...]) -> torch.optim.Optimizer:
     """Make the optimiser, its parameter groups carrying ``rate`` (their factor on the learning rate).
 
     Args:
         config: which optimiser.
         model: the student.
-        head_prefixes: parameters whose names start so get ``config.head_rate``.
+        fresh: parameters whose names hold one of these start untrained and get ``config.fresh_rate``.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        rate = config.head_rate if name.startswith(head_prefixes) else 1.0
-        decays = config.optimiser == "sgd" or (parameter.ndim >= 2 and not name.endswith("_embed"))
+        rate = config.fresh_rate if any(part in name for part in fresh) else 1.0
+        decays = config.optimiser == "sgd" or (parameter.ndim >= 2 and not any(part in name for part in UNDECAYED))
         groups.setdefault((rate, config.weight_decay if decays else 0.0), []).append(parameter)
     param_groups = [
         {"params": parameters, "rate": rate, "weight_decay": decay, "lr": config.learning_rate * rate}

@@ -32,7 +32,7 @@ from sefar.data.loaders import Batch, BatchSource, ClipReader
 from sefar.data.scopes import Scope
 from sefar.errors import CheckpointError, TrainingError
 from sefar.models.granularity import SefarNet, normalise
-from sefar.models.pretrained import load_pretrained
+from sefar.models.pretrained import FRESH_AFTER_IMAGE, load_pretrained
 from sefar.ssl import objective
 from sefar.ssl.mixing import Mix, draw_mix, mix_targets, mix_tokens
 from sefar.ssl.perturb import perturb
@@ -44,7 +44,6 @@ from sefar.training.schedule import build_optimiser, set_learning_rate
 
 log = logging.getLogger(__name__)
 
-HEAD = ("post_fusion", "global_fusion", "ln", "fc")
 NAN = float("nan")
 
 
@@ -158,7 +157,7 @@ class Trainer:
         self.student = student.to(self.device)
         self.teacher: SefarNet | None = None
         self.weighting = build_weighting(config.weighting, scope.num_classes).to(self.device)
-        self.optimiser = build_optimiser(config.optim, self.student, head_prefixes=HEAD)
+        self.optimiser = build_optimiser(config.optim, self.student, fresh=FRESH_AFTER_IMAGE)
         self.steps_per_epoch = config.optim.steps_per_epoch or max(
             1, -(-len(scope.unlabelled) // (config.loader.unlabelled * config.optim.accumulate))
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from ray.tune import Callback
@@ -12,8 +11,6 @@ from studies.engine.spec import TrialSpec
 from studies.engine.trial_run import RunSettings, trial_row
 from studies.results.schema import FAILED, METRIC, PRUNED, RUNNING
 from studies.results.store import ResultStore, TrialWriter
-
-log = logging.getLogger(__name__)
 
 
 class Bookkeeper(Callback):

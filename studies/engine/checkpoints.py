@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,7 @@ from urllib.parse import quote
 
 from sefar.errors import CheckpointError, StoreError
 from sefar.training.checkpoint import load_checkpoint, save_checkpoint
-from studies.results.storage import Location
-
-log = logging.getLogger(__name__)
+from studies.results.storage import Location, explained
 
 
 class CheckpointFolder:
@@ -44,20 +41,22 @@ class CheckpointFolder:
             raise StoreError(str(error)) from error
 
     def load(self, trial_id: str) -> dict[str, Any] | None:
-        """The trial's checkpoint; None when there is none, or (with a warning) when it is damaged."""
+        """The trial's checkpoint; None when there is none.
+
+        Raises:
+            CheckpointError: it is damaged.
+            StoreError: it cannot be read.
+        """
         name = self._name(trial_id)
         if not self.location.exists(name):
             return None
-        try:
-            if self.location.is_local:
-                return load_checkpoint(Path(self.location.root, name))
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder, "checkpoint.pt")
+        if self.location.is_local:
+            return load_checkpoint(Path(self.location.root, name))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "checkpoint.pt")
+            with explained(f"{self.location.uri}/{name}", "read"):
                 path.write_bytes(self.location.read(name))
-                return load_checkpoint(path)
-        except CheckpointError as error:
-            log.warning("%s; trial %s starts anew", error, trial_id)
-            return None
+            return load_checkpoint(path)
 
     def remove(self, trial_id: str) -> None:
         """Delete the trial's checkpoint."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,6 @@ from sefar.errors import ConfigError, StoreError, nearest
 from studies.engine.spec import Study, TrialSpec
 from studies.results.schema import DEFAULT, METRIC
 from studies.results.store import ResultStore
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -114,6 +112,12 @@ def planned_trials(study: Study, history: list[PastTrial], extend: int) -> dict[
         before = max((max(p.planned, p.spec.number + 1) for p in past), default=0)
         plan[scope] = before + extend if extend and before else max(study.trials, before)
     return plan
+
+
+def free_numbers(planned: int, past: Iterable[PastTrial]) -> list[int]:
+    """Numbers of a scope's trials still to deal: a trial that was dealt but never wrote its first row is among them."""
+    taken = {p.spec.number for p in past}
+    return [number for number in range(planned) if number not in taken]
 
 
 def check_known(store: ResultStore, study: Study, history: list[PastTrial], flag: str) -> None:

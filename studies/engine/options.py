@@ -112,16 +112,30 @@ def study_of(flags: argparse.Namespace, prefix: str, space: Space) -> Study:
     if flags.epochs is not None:
         overrides["optim.epochs"] = flags.epochs
     scopes = tuple(_absolute(scope) for scope in flags.scopes or size.scopes)
-    base = recipe(name, {**overrides, "scope.name": scopes[0], **parse_overrides(tuple(flags.set))})
+    axis = Axis(key="scope.name", values=scopes)
+    settings = parse_overrides(tuple(flags.set))
+    _check_settings(settings, space, axis)
+    base = recipe(name, {**overrides, axis.key: scopes[0], **settings})
     return Study(
         name=flags.name or f"{prefix}-{flags.preset}",
         base=base,
-        scopes=Axis(key="scope.name", values=scopes),
+        scopes=axis,
         space=space,
         trials=flags.trials or size.trials,
         recipe=name,
         seed=flags.seed,
     )
+
+
+def _check_settings(settings: dict[str, str], space: Space, axis: Axis) -> None:
+    """Refuse settings that the trials would not keep."""
+    if axis.key in settings:
+        raise ConfigError(f"--set {axis.key}: the study visits all of --scopes; give the value to --scopes instead")
+    for key in [p.name for p in space.parameters if p.name in settings]:
+        raise ConfigError(
+            f"--set {key}: the search chooses it; leave it out, or try that value alone with "
+            f"`sefar train --set {key}={settings[key]}`"
+        )
 
 
 def _absolute(scope: str) -> str:

@@ -35,7 +35,7 @@ class ProgressLine(Callback):
         for past in ended:
             if past.status == FINISHED:
                 self._offer(past.spec.scope, past.value)
-        self._running: dict[str, int] = {}  # epochs finished of each running trial
+        self._running: dict[str, int | None] = {}  # epochs finished of each running trial; None: not heard of yet
         self._worked = 0  # epochs this run has finished or saved by pruning
         self._to_work = (self._total - self._done) * epochs
         self._started = time.time()
@@ -47,20 +47,25 @@ class ProgressLine(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial has an actor."""
-        self._running[trial.trial_id] = 0
+        self._running.setdefault(trial.trial_id, None)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """A trial has finished an epoch."""
-        if not result.get("failed"):
-            self._worked += 1
-            self._running[trial.trial_id] = result["epoch"]
+        if result.get("failed"):
+            return
+        before, now = self._running.get(trial.trial_id), result["epoch"]
+        if before is None:  # what an earlier run trained is no work of this one
+            before = now - 1
+            self._to_work -= before
+        self._worked += max(now - before, 0)  # 0: an epoch trained again after a dead worker
+        self._running[trial.trial_id] = max(before, now)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial has ended."""
         result = trial.last_result
-        self._worked += self._epochs - self._running.pop(trial.trial_id, 0)
+        self._worked += self._epochs - (self._running.pop(trial.trial_id, None) or 0)
         self._done += 1
         if result.get("failed"):
             self._failed += 1
@@ -69,7 +74,7 @@ class ProgressLine(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial's worker has died for good."""
-        self._worked += self._epochs - self._running.pop(trial.trial_id, 0)
+        self._worked += self._epochs - (self._running.pop(trial.trial_id, None) or 0)
         self._done += 1
         self._failed += 1
 

@@ -7,7 +7,6 @@ to its Tune trial. Here the result store is the truth: the Optuna studies live i
 
 from __future__ import annotations
 
-import logging
 import math
 import pickle
 import warnings
@@ -21,12 +20,10 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
-from studies.engine.history import PastTrial
+from studies.engine.history import PastTrial, free_numbers
 from studies.engine.space import Space
 from studies.engine.spec import Study, TrialSpec
 from studies.results.schema import DEFAULT, FAILED, METRIC, PRUNED, RUNNING, SEARCH, SUPERVISED
-
-log = logging.getLogger(__name__)
 
 STARTUP_TRIALS = 4  # random points before TPE; a scope of a small sweep has only a handful of trials
 
@@ -51,21 +48,21 @@ class ScopeSearch:
                 self.waiting.append(trial.spec)
             elif trial.spec.parameters:
                 self.optuna.add_trial(_frozen(trial, study.space))
-        self.issued = max((p.spec.number + 1 for p in past), default=0)
+        self.free = free_numbers(planned, past)
         done_roles = {p.spec.role for p in past}
         self.named = [role for role in (DEFAULT, SUPERVISED) if role not in done_roles]
 
     @property
     def left(self) -> int:
         """Trials still to start."""
-        return len(self.waiting) + max(self.planned - self.issued, 0)
+        return len(self.waiting) + len(self.free)
 
     def next(self, tune_id: str) -> tuple[TrialSpec, optuna.Trial | None]:
         """The next trial: an interrupted one, then the named configurations, then what TPE suggests."""
         if self.waiting:
             spec = self.waiting.pop(0)
             return spec, self._ask(spec, tune_id) if spec.parameters else None
-        number, self.issued = self.issued, self.issued + 1
+        number = self.free.pop(0)
         if self.named:
             role = self.named.pop(0)
             # the default is a point of the space like any other, so the search learns from it

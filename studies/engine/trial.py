@@ -38,7 +38,7 @@ class InlineTrial(tune.Trainable):
                 self._run = TrialRun(TrialSpec.from_json(self._planned["spec"]), settings, self._planned["planned"])
             return self._run.step()
         except StoreError as error:
-            return {"done": True, "failed": one_line(error), "fatal": True, "epoch": 0}
+            return _fatal(error)
         except SefarError as error:
             return self._failed(error)
         except Exception as error:
@@ -48,11 +48,12 @@ class InlineTrial(tune.Trainable):
             return self._failed(error)
 
     def _failed(self, error: Exception) -> dict[str, Any]:
-        assert self._run is not None
+        if self._run is None:
+            return _fatal(error)  # without a row there is nowhere to record it
         try:
             return {"done": True, "failed": self._run.fail(error), "epoch": self._run.row["epochs_done"]}
         except StoreError as worse:
-            return {"done": True, "failed": one_line(worse), "fatal": True, "epoch": 0}
+            return _fatal(worse)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Make ready for the next trial."""
@@ -68,3 +69,8 @@ class InlineTrial(tune.Trainable):
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _fatal(error: Exception) -> dict[str, Any]:
+    """A result that stops the whole sweep."""
+    return {"done": True, "failed": one_line(error), "fatal": True, "epoch": 0}

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 import math
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sefar.config import TrainConfig
-from sefar.errors import SefarError
+from sefar.errors import CheckpointError, SefarError, StoreError
 from studies.engine.checkpoints import CheckpointFolder
 from studies.engine.spec import TrialSpec
 from studies.engine.workload import DEFAULT_WORKLOAD, Trains, load_workload
@@ -19,7 +22,9 @@ from studies.results.schema import FAILED, FINISHED, METRIC, RUNNING
 from studies.results.storage import Location
 from studies.results.store import ResultStore
 
-WORK = ".work"  # suffix of the folder beside the store for what is no result: checkpoints, Tune's own files
+log = logging.getLogger(__name__)
+
+WORK = ".work"  # suffix of the folder beside the store for what is no result: checkpoints, locks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +58,7 @@ class RunSettings:
 
     def checkpoints(self, study: str) -> CheckpointFolder:
         """Where the study's trials keep their checkpoints."""
-        return CheckpointFolder(Location(f"{self.store.rstrip('/')}{WORK}/checkpoints/{study}"))
+        return CheckpointFolder(Location(self.store).sibling(f"{WORK}/checkpoints/{study}"))
 
 
 def trial_row(spec: TrialSpec, settings: RunSettings, planned: int) -> dict[str, Any]:
@@ -89,7 +94,7 @@ class TrialRun:
         settings: of the run.
         planned: trials planned for the scope.
 
-    Raises (all methods): StoreError when the store fails; any other SefarError has been recorded as the trial's end.
+    Raises (`open`, `step`): StoreError when the store fails; any other SefarError is recorded as the trial's end first.
     """
 
     def __init__(self, spec: TrialSpec, settings: RunSettings, planned: int) -> None:
@@ -102,11 +107,20 @@ class TrialRun:
         self.writer.trial(self.row)
 
     def open(self) -> None:
-        """Make the trainer and go on from the trial's checkpoint, if it has one."""
+        """Make the trainer and go on from the trial's checkpoint, if it has one; a damaged one is noted in the row."""
+        with self._recorded():
+            self._open()
+
+    def _open(self) -> None:
         config = TrainConfig.from_dict(self.spec.config)
         self.trainer = load_workload(self.settings.workload).trainer(config)
         self.row |= {"split_hash": self.trainer.scope.split_hash, "device": str(self.trainer.device)}
-        state = self.checkpoints.load(self.spec.trial_id)
+        try:
+            state = self.checkpoints.load(self.spec.trial_id)
+        except CheckpointError as error:
+            log.warning("%s; trial %s starts anew", error, self.spec.trial_id)
+            state = None
+            self.row["notes"] = f"{one_line(error)}; the trial started anew"
         if state is not None:
             kept = state.pop("trial")
             self.trainer.load_state_dict(state)
@@ -118,6 +132,10 @@ class TrialRun:
         """Train an epoch; after the last one, evaluate on the test set. Returns what the scheduler needs to know."""
         if self.trainer is None:
             self.open()
+        with self._recorded():
+            return self._step()
+
+    def _step(self) -> dict[str, Any]:
         assert self.trainer is not None
         if self.trainer.epoch < self.trainer.epochs:
             report = self.trainer.train_epoch().to_dict()
@@ -160,6 +178,16 @@ class TrialRun:
         self.row["status"] = FINISHED
         self.writer.trial(self._costs())
         self.checkpoints.remove(self.spec.trial_id)
+
+    @contextmanager
+    def _recorded(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreError:
+            raise
+        except SefarError as error:
+            self.fail(error)
+            raise
 
     def fail(self, error: BaseException) -> str:
         """Record that the trial ended in an error; returns the line that says so."""

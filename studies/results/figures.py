@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -29,12 +27,16 @@ def learning_curves(trials: pd.DataFrame, epochs: pd.DataFrame, scopes: list[str
         epochs: rows of ``epochs``.
         scopes: the panels.
         path: where to.
+
+    Raises:
+        OSError: the picture cannot be written.
     """
     columns = min(len(scopes), 3)
     rows = math.ceil(len(scopes) / columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(0.6 + 4.4 * columns, 0.9 + 3.3 * rows), sharey=True, squeeze=False, layout="constrained"
-    )
+    # not through pyplot: its backend belongs to the caller, who may be a notebook
+    figure = Figure(figsize=(0.6 + 4.4 * columns, 0.9 + 3.3 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axis, scope in zip(axes.flat, scopes, strict=False):
         _panel(axis, trials[trials.scope == scope], epochs[epochs.scope == scope], scope)
     for axis in axes.flat[len(scopes) :]:
@@ -51,7 +53,6 @@ def learning_curves(trials: pd.DataFrame, epochs: pd.DataFrame, scopes: list[str
     figure.legend(handles=handles, loc="outside lower center", ncols=min(5, 1 + 2 * columns), frameon=False, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
-    plt.close(figure)
     return path
 
 

@@ -41,6 +41,7 @@ TRIALS = [
     ("stage", TEXT),  # search | confirm
     ("status", TEXT),
     ("error", TEXT),
+    ("notes", TEXT),  # what befell the trial without ending it
     ("split_hash", TEXT),
     ("recipe", TEXT),
     ("study_hash", TEXT),

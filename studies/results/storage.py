@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import uuid
@@ -45,8 +46,12 @@ class Location:
             self.uri = self.root
 
     def sibling(self, suffix: str) -> Location:
-        """The location with `suffix` appended to its last part."""
-        return Location(self.uri.rstrip("/") + suffix)
+        """The location with `suffix` appended to its path, on the same file system (a URI's query stays its own)."""
+        other = copy.copy(self)
+        other.root = self.root.rstrip("/") + suffix
+        path, mark, query = (self.uri, "", "") if self.is_local else self.uri.partition("?")
+        other.uri = path.rstrip("/") + suffix + mark + query
+        return other
 
     def files(self, folder: str = "") -> list[str]:
         """Paths of all files below `folder`, relative to the location, sorted; none when it does not exist."""
