@@ -1,4 +1,4 @@
-"""Command line: ``sefar prepare | train``.
+"""Command line: ``sefar prepare | train | gallery``.
 
 Errors meant for the user are one line on standard error with exit code 2; ``--traceback`` (or SEFAR_TRACEBACK=1) shows
 where they came from.
@@ -84,7 +84,36 @@ class Train:
         from sefar.training.run import train_in_folder
 
         config = with_method(recipe(self.recipe), self.method).override(parse_overrides(self.set))
-        train_in_folder(config, self.out, resume=self.resume, device=self.device or None)
+        metrics = train_in_folder(config, self.out, resume=self.resume, device=self.device or None)
+        print(", ".join(f"{name} {value:.1f} %" for name, value in metrics.items()))
+        print(f"run folder: {self.out}")
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Draw strips of a scope's clips as the model sees them: a row a class, frames bordered by granularity."""
+
+    scope: str = "synthgym/core@1pc#0"
+    """Which clips; one a class is drawn."""
+    recipe: str = "synthgym_tiny"
+    """Sampling and views are this configuration's."""
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE …")] = field(default=())
+    """Dotted overrides."""
+    clips_per_class: int = 1
+    """Strips a class."""
+    out: Path = Path("runs/gallery.png")
+    """The picture."""
+
+    def run(self) -> None:
+        """Draw and say where the picture lies."""
+        from sefar.data.scopes import load_scope
+        from sefar.gallery import class_strips, save_picture
+        from sefar.recipes import recipe
+
+        config = recipe(self.recipe, {**parse_overrides(self.set), "scope.name": self.scope})
+        picture = class_strips(config, load_scope(config.scope), clips_per_class=self.clips_per_class)
+        save_picture(picture, self.out)
+        print(f"picture: {self.out}")
 
 
 def parse_overrides(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -119,7 +148,8 @@ def main() -> None:
     """Entry point of the console script."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     arguments = [a for a in sys.argv[1:] if a != "--traceback"]
-    command = tyro.extras.subcommand_cli_from_dict({"prepare": Prepare, "train": Train}, prog="sefar", args=arguments)
+    commands = {"prepare": Prepare, "train": Train, "gallery": Gallery}
+    command = tyro.extras.subcommand_cli_from_dict(commands, prog="sefar", args=arguments)
     sys.exit(run_reporting_errors(command.run, traceback="--traceback" in sys.argv))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -63,6 +64,8 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed: expected an integer in [0, 2^63), got {self.seed}")
         if self.objective.uses_unlabelled and self.objective.warmup_epochs >= self.optim.epochs:
             raise ConfigError(
                 f"objective.warmup_epochs: {self.objective.warmup_epochs} leaves none of {self.optim.epochs} epochs to "
@@ -150,6 +153,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
                 raise ConfigError(f"{where}: expected {len(inner)} values, got {value!r}")
             return tuple(_convert(element, item, where) for item in value)
         if option is float and isinstance(value, int | float) and not isinstance(value, bool):
+            if not abs(value) <= sys.float_info.max:  # NaN too
+                raise ConfigError(f"{where}: expected a finite number, got {value}")
             return float(value)
         if option is int and isinstance(value, float) and value.is_integer():
             return int(value)

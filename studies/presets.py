@@ -22,7 +22,7 @@ class Preset:
 
     about: str
     recipe: str = "synthgym_tiny"
-    scopes: tuple[str, ...] = ("synthgym/event:FX@1pc#0", "synthgym/event:UB@1pc#0")
+    scopes: tuple[str, ...] = ("synthgym/core@1pc#0", "synthgym/core@3pc#0")
     trials: int = 6
     overrides: dict[str, Any] = field(default_factory=dict)
 
@@ -33,14 +33,18 @@ PRESETS = {
         trials=3,
         overrides={"optim.epochs": 3, "optim.steps_per_epoch": 6, "objective.warmup_epochs": 1, "evaluation.views": 1},
     ),
-    "default": Preset(about="6 trials on each of two scopes, minutes on two cores", trials=6),
+    "default": Preset(
+        about="6 trials on each of two scopes, 8 short epochs, minutes on two cores",
+        trials=6,
+        overrides={"optim.epochs": 8, "optim.steps_per_epoch": 12},
+    ),
     "full": Preset(
         about="24 trials on each of four scopes, an hour or more on two cores",
         scopes=(
+            "synthgym/core@1pc#0",
+            "synthgym/core@3pc#0",
             "synthgym/event:FX@1pc#0",
-            "synthgym/event:UB@1pc#0",
             "synthgym/pairs@1pc#0",
-            "synthgym/all@2pc#0",
         ),
         trials=24,
         overrides={"optim.epochs": 20},

@@ -1,6 +1,6 @@
 """Make the shipped weights of vit_tiny: pose regression on single frames, the counterpart of ImageNet weights.
 
-    python studies/pretrain_tiny.py --steps 4000 --out sefar/weights/vit_tiny_synthgym_frames.safetensors
+    python studies/pretrain_tiny.py --steps 3500 --out sefar/weights/vit_tiny_synthgym_frames.safetensors
 
 The figures' poses and performers are disjoint from the benchmark's (`pretrain_frames`), a frame shows no motion, and no
 element's name is used: what is learnt is to see a figure, as ImageNet weights see objects. The
@@ -86,7 +86,7 @@ def joint_patch(target_MP: Tensor, grid: int) -> Tensor:
 def main() -> None:
     """Train, report the error on frames never trained on, write the weights."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=3500)
     parser.add_argument("--frames", type=int, default=128, help="frames a step")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)

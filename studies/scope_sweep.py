@@ -7,8 +7,10 @@ a leaderboard a scope and a picture. Run it again and it goes on where it stoppe
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -21,9 +23,9 @@ from sefar.errors import SefarError  # noqa: E402
 from studies.engine.options import study_of, sweep_options, sweep_parser  # noqa: E402
 from studies.engine.space import SCOPE_SWEEP  # noqa: E402
 from studies.engine.spec import Study  # noqa: E402
-from studies.engine.sweep import plan_sweep, run_sweep  # noqa: E402
+from studies.engine.sweep import Plan, SweepOptions, plan_sweep, run_sweep  # noqa: E402
 from studies.results.report import failures, print_report  # noqa: E402
-from studies.results.store import ResultStore  # noqa: E402
+from studies.results.store import NoStoreError, ResultStore  # noqa: E402
 
 
 def say(text: str = "") -> None:
@@ -35,19 +37,23 @@ def run(flags: argparse.Namespace) -> None:
     """Run the study that the flags describe and report on it."""
     study, options = study_of(flags, "scope-sweep", SCOPE_SWEEP), sweep_options(flags)
     if flags.dry_run:
-        describe(study, flags.store)
+        describe(study, options)
         return
     store = run_sweep(study, options, say)
     report(study, store, flags)
 
 
-def describe(study: Study, store: str) -> None:
-    """Say what would run."""
-    from studies.engine.sweep import Plan
+def describe(study: Study, options: SweepOptions) -> None:
+    """Say what would run.
 
+    Raises:
+        SefarError: what the run itself would stop at: another study's store, other settings, nothing to resume.
+    """
     try:
-        plan = plan_sweep(study, ResultStore(store), sweep_options(sweep_parser("").parse_args([])))
-    except SefarError:
+        plan = plan_sweep(study, ResultStore(options.store), options)
+    except NoStoreError:
+        if options.resume or options.extend:
+            raise
         plan = Plan(dict.fromkeys(study.scopes.values, study.trials), [], 0)
     say(plan.summary(study))
     for scope, trials in plan.planned.items():
@@ -71,16 +77,22 @@ def report(study: Study, store: ResultStore, flags: argparse.Namespace) -> None:
     scopes = [s for s in study.scopes.values if (trials.scope == s).any()]
     print_report(trials, scopes, say)
     folder = Path(store.uri).parent if store.location.is_local else Path("runs").absolute()
-    picture = learning_curves(trials, epochs, scopes, folder / f"{study.name}.png")
+    path = folder / f"{study.name}.png"
+    try:
+        picture = str(learning_curves(trials, epochs, scopes, path))
+    except OSError as error:
+        picture = f"none; {path} cannot be written ({error.strerror or error}), nothing else is lost"
     say(f"\nstore:   {store.uri}\npicture: {picture}")
     if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") and "://" not in flags.store and not os.path.isabs(flags.store):
         say("note:    the store lies in the job's working directory, which Ray deletes; give --store a shared path")
     if (reason := failures(trials)) is not None:
         raise SefarError(reason)
-    again = " ".join(["python studies/scope_sweep.py", *[a for a in sys.argv[1:] if a != "--resume"]])
+    python = os.path.relpath(sys.executable)
     if not flags.extend:
-        say(f"next:    {again} --extend 4")
-    say(f'read:    python -c "from studies.results.store import ResultStore as R; print(R({store.uri!r}).trials())"')
+        given = [flag for flag in sys.argv[1:] if flag not in ("--resume", "--retry-failed")]
+        say(f"next:    {shlex.join([python, os.path.relpath(__file__), *given, '--extend', '4'])}")
+    code = f"from studies.results.store import ResultStore as R; print(R({json.dumps(store.uri)}).trials())"
+    say(f"read:    {shlex.join([python, '-c', code])}")
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ A clip table is a pandas frame with the columns of `CLIP_COLUMNS`: `label` is an
 from __future__ import annotations
 
 import csv
+import os
 import re
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def read_lists(folder: Path, data_root: Path) -> pd.DataFrame:
         The clip table; duplicate rows of a list are kept once.
 
     Raises:
-        DataError: a list is missing, unreadable or malformed; names file and line.
+        DataError: a list is missing, unreadable or malformed, or there are two of one split; names file and line.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -53,6 +54,10 @@ def read_lists(folder: Path, data_root: Path) -> pd.DataFrame:
     tables = []
     for split, stems in LIST_NAMES.items():
         found = [folder / (s + e) for s in stems for e in LIST_SUFFIXES if (folder / (s + e)).is_file()]
+        if len(found) > 1:
+            raise DataError(
+                f"{folder}: {len(found)} {split} lists, {' and '.join(f.name for f in found)}; keep one of them"
+            )
         if found:
             tables.append(read_list(found[0], split=split, data_root=data_root, class_names=names))
         elif split != "unlabelled":
@@ -69,27 +74,40 @@ def read_list(path: Path, *, split: str, data_root: Path, class_names: dict[int,
     ``#start-end`` (end exclusive). Blank lines are passed over.
 
     Raises:
-        DataError: unreadable or malformed; the message counts further malformed lines.
+        DataError: unreadable or malformed, or a clip has two labels; the message counts further faulty lines.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a text list ({error}); expected '<path> <label>' lines") from error
     rows, faults = [], []
-    for number, line in enumerate(text.splitlines(), 1):
+    first: dict[tuple[str, object, object], tuple[int, object]] = {}  # line and label of each clip
+    for number, line in enumerate(_read_lines(path, "<path> <label>"), 1):
         if not line.strip():
             continue
         parsed = _parse_line(line.strip())
         if parsed is None:
             faults.append(f"{path}:{number}: expected '<path> <label>', got '{line.strip()[:80]}'")
         else:
-            rows.append(_row(*parsed, path=path, split=split, data_root=data_root, class_names=class_names or {}))
+            row = _row(*parsed, path=path, split=split, data_root=data_root, class_names=class_names or {})
+            key = (os.path.realpath(str(row["path"])), row["start_frame"], row["end_frame"])
+            if key not in first:
+                first[key] = (number, row["label"])
+                rows.append(row)
+            elif first[key][1] != row["label"]:
+                faults.append(
+                    f"{path}:{number}: expected label {first[key][1]} of '{row['clip_id']}' as on line "
+                    f"{first[key][0]}, got {row['label']}"
+                )
     if faults:
-        more = f" (and {len(faults) - 1} more malformed lines)" if len(faults) > 1 else ""
+        more = f" (and {len(faults) - 1} more faulty lines)" if len(faults) > 1 else ""
         raise DataError(f"{faults[0]}{more}; mend the list, one clip a line")
     if not rows and split != "unlabelled":
         raise DataError(f"{path}: the list is empty; expected '<path> <label>' lines")
-    return pd.DataFrame(rows, columns=list(CLIP_COLUMNS)).drop_duplicates("clip_id", ignore_index=True)
+    return pd.DataFrame(rows, columns=list(CLIP_COLUMNS))
+
+
+def _read_lines(path: Path, form: str) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()  # spreadsheets put a byte order mark first
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as a text list ({error}); expected '{form}' lines") from error
 
 
 def _parse_line(line: str) -> tuple[str, int, int, int] | None:
@@ -143,7 +161,7 @@ def _class_names(path: Path) -> dict[int, str]:
     if not path.is_file():
         return {}
     names = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_read_lines(path, "<label> <name>"), 1):
         if line.strip():
             label, _, name = line.strip().partition(" ")
             if not label.isdigit() or not name:

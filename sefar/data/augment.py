@@ -36,6 +36,8 @@ class ViewConfig:
     shared_spatial: bool = True
 
     def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ConfigError(f"views.size: expected an integer ≥ 1, got {self.size}")
         low, high = self.short_side
         if not self.size <= low <= high:
             raise ConfigError(
@@ -49,13 +51,15 @@ class ViewConfig:
 class Crop:
     """One spatial view: a square of the source frame, `side` of its short side long, mirrored or not.
 
-    `top` and `left` are shares in [0, 1] of the room left; `side` is a share of the short side.
+    `top` and `left` are shares in [0, 1] of the room left; `side` is a share of the short side. A `position` stands for
+    both: that share of the room along the longer side, the middle of the shorter one.
     """
 
     side: float
     top: float
     left: float
     flip: bool
+    position: float | None = None
 
 
 def draw_crops(config: ViewConfig, granularities: int, rng: np.random.Generator, *, flip: bool) -> list[Crop]:
@@ -71,7 +75,7 @@ def draw_crops(config: ViewConfig, granularities: int, rng: np.random.Generator,
 
 def evaluation_crop(config: ViewConfig, position: float) -> Crop:
     """The deterministic crop of evaluation, `position` in [0, 1] along the long side (½: the centre)."""
-    return Crop(2 * config.size / sum(config.short_side), 0.5, position, False)
+    return Crop(2 * config.size / sum(config.short_side), 0.5, 0.5, False, position)
 
 
 def apply_crop(frames_THWC: np.ndarray, crop: Crop, size: int) -> Tensor:
@@ -88,10 +92,10 @@ def apply_crop(frames_THWC: np.ndarray, crop: Crop, size: int) -> Tensor:
     frames_TCHW = torch.from_numpy(np.ascontiguousarray(frames_THWC)).permute(0, 3, 1, 2)
     height, width = frames_TCHW.shape[-2:]
     side = max(1, round(crop.side * min(height, width)))
-    top, left = round(crop.top * (height - side)), round(crop.left * (width - side))
-    # a portrait frame leaves its room along the height; evaluation's `position` then moves the crop vertically
-    if height > width and crop.top == 0.5:
-        top, left = round(crop.left * (height - side)), round(crop.top * (width - side))
+    down, along = crop.top, crop.left
+    if crop.position is not None:
+        down, along = (crop.position, 0.5) if height > width else (0.5, crop.position)
+    top, left = round(down * (height - side)), round(along * (width - side))
     out = frames_TCHW[..., top : top + side, left : left + side]
     if side != size:
         out = TF.resize(out, [size, size], antialias=side > size)

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from sefar.data.annotations import read_lists
+from sefar.data.leaks import find_leaks, windows
 from sefar.data.synthgym import SynthGymConfig
 from sefar.errors import ConfigError, ScopeError, nearest
 
@@ -172,16 +173,17 @@ def _scope_of_lists(config: ScopeConfig, parsed: ScopeName) -> Scope:
     table, classes, class_ids = _densify(read_lists(Path(parsed.subset), Path(config.root)))
     labelled = table[table.split == "train"]
     unlabelled, test = table[table.split == "unlabelled"], table[table.split == "test"]
-    tested = set(test.clip_id)
     notes = []
     for part, clips in (("train", labelled), ("unlabel", unlabelled)):
-        if shared := tested & set(clips.clip_id):
+        if shared := find_leaks(clips, test):
+            ours, theirs = min(shared)
             raise ScopeError(
-                f"{config.name}: {len(shared)} clips stand in both the {part} and the test list, first "
-                f"'{min(shared)}'; take them out of one of the two"
+                f"{config.name}: {len(shared)} clips stand in both the {part} and the test list, wholly or in part, "
+                f"first '{ours}'{f' (test: {theirs!r})' if ours != theirs else ''}; take them out of one of the two"
             )
     # a clip both labelled and unlabelled counts as labelled: many releases list all training clips as unlabelled
-    unlabelled = unlabelled[~unlabelled.clip_id.isin(set(labelled.clip_id))]
+    known_windows = set(windows(labelled))
+    unlabelled = unlabelled[np.array([window not in known_windows for window in windows(unlabelled)], dtype=bool)]
     known = unlabelled[unlabelled.label >= 0]
     source = known if len(known) >= 2 * len(classes) else labelled
     dev_ids = _cut_dev(source, config.dev_fraction, by_group=False)

@@ -18,8 +18,8 @@ MEAN, STD = 0.45, 0.225  # of all colour channels, as in TimeSformer and the rel
 
 
 def normalise(frames: Tensor) -> Tensor:
-    """uint8 frames in [0, 255] to float32 with mean 0.45 and standard deviation 0.225 taken off."""
-    return frames.float().mul_(1 / (255 * STD)).sub_(MEAN / STD)
+    """Frames in [0, 255] to new float32 frames with mean 0.45 and standard deviation 0.225 taken off."""
+    return frames.to(torch.float32, copy=True).mul_(1 / (255 * STD)).sub_(MEAN / STD)
 
 
 class SefarNet(nn.Module):

@@ -99,7 +99,8 @@ class ConvStem(nn.Module):
         for inside, outside in pairwise(channels):
             layers += [nn.Conv2d(inside, outside, 3, stride=2, padding=1), nn.GELU()]
         # channels last: more than twice as fast forward on a CPU, and tokens come out without a copy
-        self.layers = nn.Sequential(*layers[:-1]).to(memory_format=torch.channels_last)
+        self.layers = nn.Sequential(*layers[:-1])
+        self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, frames_MCHW: Tensor) -> Tensor:
         """Embed each frame by itself."""

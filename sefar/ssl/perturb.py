@@ -180,7 +180,7 @@ def perturb(frames_BTCHW: Tensor, frames: Granularities, config: PerturbConfig, 
     batch, total = frames_BTCHW.shape[:2]
     if total != sum(frames):
         raise ValueError(f"perturb: expected {sum(frames)} frames for granularities {frames}, got {total}")
-    if config.kind == "reverse_channels":
+    if config.kind == "reverse_channels" and config.strength > 0:  # at 0 nothing is drawn, as in `frame_index`
         fine = sum(frames[:-1])
         apply_B = _rand((batch,), generator) < config.strength
         apply = apply_B.to(frames_BTCHW.device)[:, None, None, None, None]

@@ -9,8 +9,10 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from sefar.errors import ConfigError, nearest
@@ -56,6 +58,22 @@ class TeacherConfig:
         return max(0.0, 1 - 1 / horizon_steps) if horizon_steps > 0 else 0.0
 
 
+class Askable(Protocol):
+    """What `ask` needs of a network: its backbone and its head apart."""
+
+    def embed(self, frames_BTCHW: Tensor) -> list[Tensor]:
+        """Patch tokens of each granularity; nothing in here is random."""
+
+    def features(self, tokens: list[Tensor]) -> Tensor:
+        """Clip features (B, F) from patch tokens."""
+
+    def head_passes(self, features_BF: Tensor, passes: int) -> Tensor:
+        """Logits (S, B, K) of S passes of the head."""
+
+    def modules(self) -> Iterator[nn.Module]:
+        """All modules, as of `torch.nn.Module`."""
+
+
 @dataclass(frozen=True)
 class PseudoLabels:
     """What the teacher says of a batch (METHOD.md §5.2).
@@ -89,6 +107,19 @@ def pseudo_labels(probs_SBK: Tensor) -> PseudoLabels:
     return PseudoLabels(probs_BK, label_B, confidence_B, spread_B)
 
 
+@torch.no_grad()
+def ask(model: Askable, frames_BTCHW: Tensor, config: TeacherConfig) -> PseudoLabels:
+    """Pseudo-labels of normalised frames from S stochastic passes of an evaluation-mode network (METHOD.md §5.2)."""
+    with stochastic_mode(model, config):
+        tokens = model.embed(frames_BTCHW)
+        if config.stochastic == "backbone" and config.passes > 1:
+            logits_SBK = torch.cat([model.head_passes(model.features(tokens), 1) for _ in range(config.passes)])
+        else:
+            # only the head is random: one backbone pass serves all S (METHOD.md §6 row 3)
+            logits_SBK = model.head_passes(model.features(tokens), config.passes)
+    return pseudo_labels(logits_SBK.float().softmax(-1))
+
+
 def make_teacher(student: nn.Module) -> nn.Module:
     """Copy the student as it stands into a teacher without gradients, in evaluation mode."""
     teacher = copy.deepcopy(student)
@@ -106,15 +137,15 @@ def ema_update(teacher: nn.Module, student: nn.Module, decay: float) -> None:
 
 
 @contextmanager
-def stochastic_mode(model: nn.Module, config: TeacherConfig) -> Iterator[None]:
+def stochastic_mode(model: Askable, config: TeacherConfig) -> Iterator[None]:
     """Within the block, exactly what `config` calls stochastic is random in the (evaluation-mode) teacher.
 
     One pass is deterministic: there is nothing to average over.
     """
     switched: list[nn.Module] = []
     if config.passes > 1:
-        names = ("Dropout",) if config.stochastic == "head" else ("Dropout", "DropPath")
-        switched = [m for m in model.modules() if type(m).__name__ in names]
+        kinds = (nn.Dropout,) if config.stochastic == "head" else (nn.Dropout, DropPath)
+        switched = [m for m in model.modules() if isinstance(m, kinds)]
     for module in switched:
         module.train()
     try:

@@ -17,7 +17,7 @@ from sefar.data.augment import ViewConfig, evaluation_crop
 from sefar.data.loaders import ClipReader
 from sefar.errors import ConfigError
 from sefar.models.granularity import SefarNet, normalise
-from sefar.ssl.teacher import PseudoLabels, TeacherConfig, pseudo_labels, stochastic_mode
+from sefar.ssl.teacher import TeacherConfig, ask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,18 +92,6 @@ def view_batch(reader: ClipReader, rows: range, views: ViewConfig, *, offset: fl
     granularities = len(reader.sampling.frames_per_granularity)
     crop = [evaluation_crop(views, position)] * granularities
     return torch.stack([reader.view(r, crop, views.size, offset=offset) for r in rows])
-
-
-@torch.no_grad()
-def ask(model: SefarNet, frames_BTCHW: Tensor, config: TeacherConfig) -> PseudoLabels:
-    """Pseudo-labels of normalised frames from S stochastic passes of an evaluation-mode network (METHOD.md §5.2)."""
-    with stochastic_mode(model, config):
-        if config.stochastic == "backbone" and config.passes > 1:
-            logits = torch.stack([model(frames_BTCHW) for _ in range(config.passes)])
-        else:
-            # only the head is random: one backbone pass serves all S (METHOD.md §6 row 3)
-            logits = model.head_passes(model.features(model.embed(frames_BTCHW)), config.passes)
-    return pseudo_labels(logits.float().softmax(-1))
 
 
 def top_k(probs_NK: Tensor, k: int = 5) -> np.ndarray:

@@ -12,11 +12,8 @@ Shape suffixes: L labelled clips, B unlabelled clips, T frames of all granularit
 
 from __future__ import annotations
 
-import dataclasses
-import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,76 +33,13 @@ from sefar.models.pretrained import FRESH_AFTER_IMAGE, load_pretrained
 from sefar.ssl import objective
 from sefar.ssl.mixing import Mix, draw_mix, mix_targets, mix_tokens
 from sefar.ssl.perturb import perturb
-from sefar.ssl.teacher import PseudoLabels, ema_update, make_teacher
+from sefar.ssl.teacher import PseudoLabels, ask, ema_update, make_teacher
 from sefar.ssl.weighting import build_weighting
-from sefar.training.evaluate import Evaluation, ask, evaluate_part
+from sefar.training.device import choose_device
+from sefar.training.evaluate import Evaluation, evaluate_part
 from sefar.training.regulation import RegulationHistogram
+from sefar.training.report import NAN, EpochReport
 from sefar.training.schedule import build_optimiser, set_learning_rate
-
-log = logging.getLogger(__name__)
-
-NAN = float("nan")
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """One finished epoch: flat scalars, means over the epoch's steps unless said otherwise.
-
-    Accuracies are percent except ``pseudo_label_*`` and ``weighted_*``, which are shares in [0, 1]; NaN: not known.
-
-    Attributes:
-        epoch: epochs finished, from 1.
-        step: optimiser steps finished.
-        total_loss: the loss that was minimised.
-        supervised_loss: cross-entropy of labelled clips.
-        unlabelled_loss: weighted pseudo-label loss, before γ₁ and the ramp.
-        mixed_loss: weighted mixed loss, before γ₂ and the ramp.
-        weight_mean: mean weight of the unlabelled clips.
-        confidence_mean: mean confidence of the teacher.
-        spread_mean: mean spread of the teacher's passes.
-        pseudo_label_accuracy: share of right pseudo-labels, where hidden labels exist.
-        weighted_pseudo_label_accuracy: the same with the weights as counts.
-        pseudo_label_coverage: share of clips with a weight above 0.
-        labelled_top1: percent of labelled training clips classified right, as the step saw them.
-        ramp: ξ of the epoch.
-        learning_rate: of the last step.
-        dev_student_top1: the metric to choose by.
-        dev_student_mean_class: mean class accuracy of the student on dev.
-        dev_teacher_top1: of the teacher; NaN before there is one.
-        train_seconds: wall time of the steps.
-        data_wait_seconds: part of `train_seconds` spent waiting for batches.
-        eval_seconds: wall time of the dev evaluation.
-        clips_per_second: labelled and unlabelled clips trained on per second.
-        peak_memory_mib: peak GPU memory (CUDA only).
-    """
-
-    epoch: int
-    step: int
-    total_loss: float = NAN
-    supervised_loss: float = NAN
-    unlabelled_loss: float = NAN
-    mixed_loss: float = NAN
-    weight_mean: float = NAN
-    confidence_mean: float = NAN
-    spread_mean: float = NAN
-    pseudo_label_accuracy: float = NAN
-    weighted_pseudo_label_accuracy: float = NAN
-    pseudo_label_coverage: float = NAN
-    labelled_top1: float = NAN
-    ramp: float = 0.0
-    learning_rate: float = NAN
-    dev_student_top1: float = NAN
-    dev_student_mean_class: float = NAN
-    dev_teacher_top1: float = NAN
-    train_seconds: float = NAN
-    data_wait_seconds: float = NAN
-    eval_seconds: float = NAN
-    clips_per_second: float = NAN
-    peak_memory_mib: float = NAN
-
-    def to_dict(self) -> dict[str, float | int]:
-        """Field name to value."""
-        return dataclasses.asdict(self)
 
 
 class Trainer:
@@ -118,7 +52,7 @@ class Trainer:
         frame_store: folder of the frame store; None: beside the data.
 
     Raises:
-        ConfigError, CheckpointError: the network or its weights cannot be made.
+        ConfigError, CheckpointError: no such device, or the network or its weights cannot be made.
     """
 
     def __init__(
@@ -130,7 +64,7 @@ class Trainer:
         frame_store: str | Path | None = None,
     ) -> None:
         self.config, self.scope = config, scope
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = choose_device(device)
         self.epochs = config.optim.epochs
         self.store = FrameStore(
             frame_store or Path(config.scope.root) / ".frames", max_short_side=config.views.short_side[1]

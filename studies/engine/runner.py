@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+import platform
 import shutil
 import signal
 import sys
@@ -34,13 +36,15 @@ for _name, _value in QUIET.items():  # Ray reads some of these when it is import
 
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
+from ray.exceptions import RayError  # noqa: E402
+from ray.tune.error import TuneError  # noqa: E402
 
-from sefar.errors import ConfigError  # noqa: E402
+from sefar.errors import ConfigError, SefarError  # noqa: E402
 from studies.engine.bookkeeping import Bookkeeper  # noqa: E402
 from studies.engine.history import PastTrial  # noqa: E402
 from studies.engine.progress import ProgressLine  # noqa: E402
 from studies.engine.pruning import ScopedASHA  # noqa: E402
-from studies.engine.resources import Share, share_out  # noqa: E402
+from studies.engine.resources import Node, Share, free_memory_bytes, share_out  # noqa: E402
 from studies.engine.search import SweepSearch  # noqa: E402
 from studies.engine.spec import Study  # noqa: E402
 from studies.engine.trial import InlineTrial  # noqa: E402
@@ -51,6 +55,10 @@ log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 OBJECT_STORE_BYTES = 200 * 2**20  # trials exchange nothing but short results
 WORKER_DEATHS = 2  # times a trial is taken up again after its worker died
+
+
+class RayFailure(SefarError, RuntimeError):
+    """Ray, Tune or the connection to the cluster failed under a running sweep."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +84,14 @@ def run_trials(
     Raises:
         StoreError: a trial could not write its results.
         ConfigError: the cluster cannot give what was asked for.
+        RayFailure: Ray or the cluster gave up.
         KeyboardInterrupt: stopped by Ctrl-C or SIGTERM; finished epochs are in the store.
     """
     settings = replace(settings, versions=settings.versions | {"ray_version": ray.__version__})
-    with _connected(cluster.address), _interruptible():  # in this order: ray.init sets a SIGTERM handler too
-        share = _share(cluster)
+    # in this order: ray.init sets a SIGTERM handler too
+    with _explained(), _connected(cluster.address), _interruptible():
         searcher = SweepSearch(study, planned, history)
+        share = _share(cluster, searcher.left)
         settings = replace(settings, threads=share.cpus, gpus=share.gpus)
         progress = ProgressLine(planned, study.epochs, history)
         log.info("%d trials at once, %d threads and %g GPUs each", share.concurrency, share.cpus, share.gpus)
@@ -113,14 +123,34 @@ def run_trials(
             shutil.rmtree(tune_files, ignore_errors=True)
 
 
-def _share(cluster: Cluster) -> Share:
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return share_out(
-        [int(n["CPU"]) for n in nodes if n.get("CPU")],
-        sum(n.get("GPU", 0.0) for n in nodes),
-        concurrency=cluster.concurrency,
-        gpus_per_trial=cluster.gpus_per_worker,
-    )
+def _share(cluster: Cluster, trials_left: int) -> Share:
+    nodes = []
+    for node in ray.nodes():
+        if node["Alive"]:
+            has = node["Resources"]
+            memory = has.get("memory", math.inf)  # what Ray may give away; how much of it is free, only we know of ours
+            if node.get("NodeManagerHostname") == platform.node():
+                memory = min(memory, free_memory_bytes())
+            nodes.append(Node(int(has.get("CPU", 0)), has.get("GPU", 0.0), memory))
+    return share_out(nodes, trials_left, concurrency=cluster.concurrency, gpus_per_trial=cluster.gpus_per_worker)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Bring what Ray and Tune raise into one line; an error of ours among the causes counts as it is."""
+    try:
+        yield
+    except (TuneError, RayError, ConnectionError) as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, SefarError):
+                raise cause from None
+            cause = cause.__cause__ or cause.__context__
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise RayFailure(
+            f"Ray gave up ({type(error).__name__}: {lines[-1][:300] if lines else 'no message'}); finished epochs are "
+            "kept: run the same command again, or with --traceback to see where"
+        ) from error
 
 
 @contextmanager

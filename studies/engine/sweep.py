@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
 import subprocess
@@ -15,17 +14,16 @@ import torch
 
 import sefar
 from sefar.errors import ConfigError
-from studies.engine.history import PastTrial, check_known, check_splits, planned_trials, read_history
+from studies.engine.history import PastTrial, check_known, check_splits, free_numbers, planned_trials, read_history
+from studies.engine.lock import study_lock
 from studies.engine.spec import Study
-from studies.engine.trial_run import RunSettings
+from studies.engine.trial_run import WORK, RunSettings
 from studies.engine.workload import DEFAULT_WORKLOAD, load_workload
 from studies.results.schema import DEFAULT, FAILED, RUNNING
 from studies.results.store import ResultStore
 
 if TYPE_CHECKING:
     from studies.engine.runner import Cluster
-
-log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -119,8 +117,7 @@ def plan_sweep(study: Study, store: ResultStore, options: SweepOptions) -> Plan:
     left = 0
     for scope, wanted in planned.items():
         past = [p for p in history if p.spec.scope == scope]
-        issued = max((p.spec.number + 1 for p in past), default=0)
-        left += sum(p.status == RUNNING for p in past) + max(wanted - issued, 0)
+        left += sum(p.status == RUNNING for p in past) + len(free_numbers(wanted, past))
     return Plan(planned, history, left)
 
 
@@ -128,13 +125,19 @@ def run_sweep(study: Study, options: SweepOptions, say: Callable[[str], None]) -
     """Run what is left of the study and return its store.
 
     Raises:
-        SefarError: bad settings or data, or a store that cannot be written.
+        SefarError: bad settings or data, a store that cannot be written, or a study that another process is running.
     """
     store = ResultStore(options.store, create=True)
+    with study_lock(store.location.sibling(WORK), study.name):
+        _run_planned(study, store, options, say)
+    return store
+
+
+def _run_planned(study: Study, store: ResultStore, options: SweepOptions, say: Callable[[str], None]) -> None:
     plan = plan_sweep(study, store, options)
     say(plan.summary(study))
     if not plan.left:
-        return store
+        return
     workload = load_workload(options.workload)
     splits = {scope: workload.prepare(study.config(scope, DEFAULT)) for scope in study.scopes.values}
     check_splits(plan.history, splits)
@@ -152,7 +155,6 @@ def run_sweep(study: Study, options: SweepOptions, say: Callable[[str], None]) -
     from studies.engine.runner import run_trials  # seconds of imports that a complete study does without
 
     run_trials(study, plan.planned, plan.history, settings, options.cluster)
-    return store
 
 
 def git_commit() -> str:

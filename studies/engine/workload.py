@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
+from tqdm import tqdm
 
 from sefar.config import TrainConfig
+from sefar.errors import DataError, SefarError
+
+log = logging.getLogger(__name__)
 
 
 class Trains(Protocol):
@@ -63,10 +71,24 @@ class SefarWorkload:
     """The method itself."""
 
     def prepare(self, config: TrainConfig) -> str:
-        """Resolve the scope; SynthGym clips it needs are rendered, with a progress bar."""
+        """Resolve the scope, rendering the SynthGym clips it needs, and decode its clips once for all trials.
+
+        Raises:
+            DataError: clips are missing.
+        """
         from sefar.data.scopes import load_scope
 
-        return load_scope(config.scope, progress=True).split_hash
+        scope = load_scope(config.scope, progress=True)
+        parts = pd.concat([scope.labelled, scope.unlabelled, scope.dev, scope.test])
+        windows = list(dict.fromkeys(zip(parts.path, parts.start_frame, parts.end_frame, strict=True)))
+        missing = [path for path, _, _ in windows if not Path(path).is_file()]
+        if missing:
+            raise DataError(
+                f"{len(missing)} of {len(windows)} clips of scope '{scope.name}' are missing, the first {missing[0]}; "
+                "mend the paths in the lists or fetch the clips"
+            )
+        fill_frame_store(config, windows)
+        return scope.split_hash
 
     def trainer(self, config: TrainConfig) -> Trains:
         """A trainer on a GPU where Ray has assigned one, else on the CPU."""
@@ -74,6 +96,45 @@ class SefarWorkload:
         from sefar.training.trainer import Trainer
 
         return Trainer(config, load_scope(config.scope, progress=False))
+
+
+def fill_frame_store(config: TrainConfig, windows: list[tuple[str, int, int]]) -> None:
+    """Decode clips into the frame store beside the data, so that concurrent trials need not do so each.
+
+    Clips that do not decode are logged in one line; the trial that meets one fails with the clip's own.
+
+    Args:
+        config: where the data lies and how large frames are kept.
+        windows: path, first frame and end frame of each clip.
+    """
+    from sefar.data.framestore import FrameStore
+
+    # the very folder and size that `Trainer` opens
+    store = FrameStore(Path(config.scope.root) / ".frames", max_short_side=config.views.short_side[1])
+
+    def failure(window: tuple[str, int, int]) -> str | None:
+        try:
+            store.frames(window[0], int(window[1]), int(window[2]))
+        except (SefarError, OSError) as error:
+            return str(error)
+        return None
+
+    failures: list[str] = []
+    threads = len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(threads) as pool:
+        for at in tqdm(range(0, len(windows), threads), desc="decoding clips", delay=5, leave=False, disable=None):
+            failures += [f for f in pool.map(failure, windows[at : at + threads]) if f is not None]
+            store.close()  # each mapped clip holds a file descriptor
+            if len(failures) < at + threads and next(store.root.glob("*/*.npy"), None) is None:
+                break  # it cannot be written, and has said so
+    if failures:
+        log.warning(
+            "%d of %d clips of scope '%s' do not decode, the first: %s; trials that meet them fail",
+            len(failures),
+            len(windows),
+            config.scope.name,
+            failures[0],
+        )
 
 
 DEFAULT_WORKLOAD = "studies.engine.workload:SefarWorkload"

@@ -52,7 +52,12 @@ def learning_curves(trials: pd.DataFrame, epochs: pd.DataFrame, scopes: list[str
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(5, 1 + 2 * columns), frameon=False, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    part = path.with_name(f".{path.name}.part")  # so that a full disk leaves an older picture whole
+    try:
+        figure.savefig(part, format="png", dpi=150)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
     return path
 
 

@@ -58,6 +58,10 @@ class StoreFile:
         return cls(path, match["table"], study, scope, unquote(match["trial"]), int(match["attempt"]))
 
 
+class NoStoreError(StoreError):
+    """Nothing lies there yet."""
+
+
 class ResultStore:
     """Reads a store; `create` also makes one where there is none.
 
@@ -78,7 +82,7 @@ class ResultStore:
                     f"{self.uri}: is not a result store (no {MARKER}) and not empty; give --store a new folder"
                 )
             if not create:
-                raise StoreError(f"{self.uri}: there is no result store; a study makes one with --store")
+                raise NoStoreError(f"{self.uri}: there is no result store; a study makes one with --store")
             marker = {"format": FORMAT, "schema_version": SCHEMA_VERSION}
             self.location.write(MARKER, (json.dumps(marker) + "\n").encode())
         elif create:

@@ -73,7 +73,7 @@ def test_source_frames_stay_as_they_are() -> None:
 
 
 def test_evaluation_crops_walk_the_long_side() -> None:
-    assert evaluation_crop(VIEWS, 0.5) == Crop(8 / 13, 0.5, 0.5, False)
+    assert evaluation_crop(VIEWS, 0.5) == Crop(8 / 13, 0.5, 0.5, False, position=0.5)
     config = ViewConfig(size=8, short_side=(16, 16))
     for position, first in ((0.0, 0), (0.5, 8), (1.0, 16)):
         crop = evaluation_crop(config, position)
@@ -173,3 +173,16 @@ def test_channel_dropout_follows_its_generator() -> None:
 def test_wrong_configurations(fields: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ViewConfig(**fields)
+
+
+def test_only_a_position_moves_along_the_longer_side() -> None:
+    tall = numbered(24, 16)
+    rows, columns = region(apply_crop(tall, Crop(0.5, 0.5, 0.25, False), 8))  # a drawn `top` of ½ is no position
+    assert (rows[0], columns[0]) == (8, 2)
+    rows, columns = region(apply_crop(tall, Crop(0.5, 0.1, 0.9, False, position=0.25), 8))
+    assert (rows[0], columns[0]) == (4, 4)
+
+
+def test_a_view_has_a_size() -> None:
+    with pytest.raises(ConfigError, match=r"^views\.size: expected an integer ≥ 1, got 0$"):
+        ViewConfig(size=0, short_side=(0, 0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
@@ -100,7 +99,7 @@ def test_regulation_weight_grid(parity_dir: Path) -> None:
 
 def test_vit_s_has_the_published_size() -> None:
     model = SefarNet(
-        cast(ModelConfig, ModelConfig(name="vit_s", pretrained="none")),
+        ModelConfig(name="vit_s", pretrained="none"),
         image_size=224,
         frames_per_granularity=FRAMES,
         num_classes=99,

@@ -107,3 +107,12 @@ def test_bad_values_name_the_mend() -> None:
         PerturbConfig(strength=1.5)
     with pytest.raises(ValueError, match="expected 8 frames"):
         perturb(numbered(1, (4,)), FRAMES, PerturbConfig(), torch.Generator())
+
+
+def test_no_kind_draws_at_strength_0() -> None:
+    for kind in KINDS:
+        generator = torch.Generator().manual_seed(3)
+        before = generator.get_state()
+        frames = numbered(2)
+        assert torch.equal(perturb(frames, FRAMES, PerturbConfig(kind=kind, strength=0), generator), frames)
+        assert torch.equal(generator.get_state(), before), kind

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
 from sefar.models.granularity import SefarNet
 from sefar.models.timesformer import ModelConfig
-from sefar.ssl.teacher import TeacherConfig, ema_update, make_teacher, pseudo_labels, stochastic_mode
-from sefar.training.evaluate import ask
+from sefar.ssl.teacher import TeacherConfig, ask, ema_update, make_teacher, pseudo_labels, stochastic_mode
 
 
 def tiny_net(seed: int = 0) -> SefarNet:
@@ -55,6 +55,40 @@ def test_backbone_mode_lets_drop_path_act() -> None:
     assert ask(model, frames, TeacherConfig(passes=5)).spread_B.max() < 1e-6
     assert ask(model, frames, TeacherConfig(passes=5, stochastic="backbone")).spread_B.max() > 1e-6
     assert not any(m.training for m in model.modules())
+
+
+def test_backbone_mode_embeds_once_and_equals_whole_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ModelConfig(name="vit_tiny", pretrained="none", fusion_width=32, drop_path=0.5)
+    model = SefarNet(config, image_size=32, frames_per_granularity=(1, 1, 2), num_classes=4).eval()
+    nn.init.normal_(model.fc.weight, std=0.3)
+    frames, teacher = torch.randn(4, 4, 3, 32, 32), TeacherConfig(passes=5, stochastic="backbone")
+    with torch.no_grad(), stochastic_mode(model, teacher):
+        torch.manual_seed(0)
+        expected = pseudo_labels(torch.stack([model(frames) for _ in range(5)]).softmax(-1))
+    calls, embed = [], model.embed
+    monkeypatch.setattr(model, "embed", lambda x: calls.append(1) or embed(x))
+    torch.manual_seed(0)
+    said = ask(model, frames, teacher)
+    assert torch.equal(said.probs_BK, expected.probs_BK) and torch.equal(said.spread_B, expected.spread_B)
+    assert len(calls) == 1
+
+
+def test_stochastic_mode_knows_modules_by_kind_not_by_name() -> None:
+    class OurDropout(nn.Dropout):
+        pass
+
+    class DropPath(nn.Module):  # a stranger's, which may mean anything
+        pass
+
+    model = tiny_net()
+    ours, stranger = OurDropout(0.5), DropPath()
+    model.dropout, model.extra = ours, stranger
+    model.eval()
+    with stochastic_mode(model, TeacherConfig(stochastic="backbone")):
+        assert ours.training and not stranger.training
+    assert not ours.training
+    with stochastic_mode(model, TeacherConfig(passes=1)):
+        assert not ours.training
 
 
 def test_ema_by_hand_and_independence_from_the_student() -> None:

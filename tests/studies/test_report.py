@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -85,6 +87,11 @@ def test_short_forms():
     }
     assert describe_parameters(chosen) == "none · adaptive κ 20.1 α 1 · γ₁ 2 γ₂ 0.5"
     assert describe_parameters({}) == ""
+
+
+def test_the_picture_leaves_the_callers_backend_alone():
+    code = "import studies.results.figures, sys; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_the_picture_has_a_panel_a_scope(tmp_path):

@@ -1,40 +1,69 @@
-"""Sharing out cores and GPUs."""
+"""Sharing out cores, GPUs and memory."""
 
 from __future__ import annotations
+
+import math
 
 import pytest
 
 from sefar.errors import ConfigError
-from studies.engine.resources import Share, share_out
+from studies.engine.resources import Node, Share, free_memory_bytes, share_out
+
+MANY = 1000
+GIB = 2**30
 
 
 @pytest.mark.parametrize(
-    ("nodes", "gpus", "options", "share"),
+    ("nodes", "options", "share"),
     [
-        ([2], 0, {}, Share(1, 0.0, 2)),
-        ([2], 0, {"concurrency": 1}, Share(2, 0.0, 1)),
-        ([8], 0, {"concurrency": 3}, Share(2, 0.0, 3)),
-        ([8], 1, {}, Share(8, 1.0, 1)),
-        ([16], 4, {"gpus_per_trial": 0.5}, Share(2, 0.5, 8)),
-        ([16], 4, {"gpus_per_trial": 2}, Share(8, 2, 2)),
-        ([4], 8, {}, Share(1, 1.0, 4)),  # the cores run out first
-        ([3, 3], 0, {"concurrency": 3}, Share(1, 0.0, 3)),  # two a trial would leave no node for the third
-        ([1], 0, {}, Share(1, 0.0, 1)),
+        ([Node(2)], {}, Share(1, 0.0, 2)),
+        ([Node(2)], {"concurrency": 1}, Share(2, 0.0, 1)),
+        ([Node(8)], {"concurrency": 3}, Share(2, 0.0, 3)),
+        ([Node(8, 1)], {}, Share(8, 1.0, 1)),
+        ([Node(16, 4)], {"gpus_per_trial": 0.5}, Share(2, 0.5, 8)),
+        ([Node(16, 4)], {"gpus_per_trial": 2}, Share(8, 2, 2)),
+        ([Node(4, 8)], {}, Share(1, 1.0, 4)),  # the cores run out first
+        ([Node(3), Node(3)], {"concurrency": 3}, Share(1, 0.0, 3)),  # two a trial would leave no node for the third
+        ([Node(1)], {}, Share(1, 0.0, 1)),
+        ([Node(0), Node(2)], {}, Share(1, 0.0, 2)),
+        ([Node(8), Node(2, 4)], {}, Share(1, 1.0, 2)),  # GPUs are of use only beside cores
+        ([Node(2, 1), Node(2, 1)], {"gpus_per_trial": 1}, Share(2, 1, 2)),
     ],
 )
-def test_shares(nodes, gpus, options, share):
-    assert share_out(nodes, gpus, **options) == share
+def test_shares(nodes, options, share):
+    assert share_out(nodes, MANY, **options) == share
+
+
+def test_no_more_trials_at_once_than_are_left():
+    assert share_out([Node(8)], 2) == Share(4, 0.0, 2)
+    assert share_out([Node(8)], 2, concurrency=6) == Share(4, 0.0, 2)
+
+
+def test_memory_bounds_what_nobody_asked_for():
+    assert share_out([Node(8, memory_bytes=3.5 * GIB)], MANY) == Share(2, 0.0, 3)
+    assert share_out([Node(8, memory_bytes=0.2 * GIB)], MANY) == Share(8, 0.0, 1)
+    assert share_out([Node(8, memory_bytes=3.5 * GIB), Node(2, memory_bytes=64 * GIB)], MANY) == Share(2, 0.0, 5)
+    assert share_out([Node(8, memory_bytes=3.5 * GIB)], MANY, concurrency=8) == Share(1, 0.0, 8)
+    assert 2**20 < free_memory_bytes() <= math.inf
 
 
 @pytest.mark.parametrize(
-    ("nodes", "gpus", "options", "text"),
+    ("nodes", "options", "text"),
     [
-        ([2], 0, {"concurrency": 3}, "--concurrency 3: at most 2 trials"),
-        ([2], 0, {"gpus_per_trial": 1}, "has 0 GPUs"),
-        ([8], 2, {"gpus_per_trial": 1.5}, "--gpus-per-worker"),
-        ([8], 2, {"concurrency": 5, "gpus_per_trial": 0.5}, "at most 4 trials run at once on 8 CPUs and 2 GPUs"),
+        ([], {}, "has no CPUs; start a node"),
+        ([Node(0, 2)], {}, "has no CPUs; start a node"),
+        ([Node(2)], {"concurrency": 3}, "--concurrency 3: at most 2 trials"),
+        ([Node(2)], {"gpus_per_trial": 1}, "has 0 GPUs"),
+        ([Node(8, 2)], {"gpus_per_trial": 1.5}, "--gpus-per-worker"),
+        ([Node(8, 1), Node(8, 1)], {"gpus_per_trial": 2}, "no node has .*the most on a node: 1"),
+        ([Node(0, 2), Node(4)], {"gpus_per_trial": 1}, "no node has a CPU and so many GPUs"),
+        (
+            [Node(8, 2)],
+            {"concurrency": 5, "gpus_per_trial": 0.5},
+            "at most 4 trials run at once on 8 CPUs and 2 GPUs",
+        ),
     ],
 )
-def test_what_cannot_be_had_is_said(nodes, gpus, options, text):
+def test_what_cannot_be_had_is_said(nodes, options, text):
     with pytest.raises(ConfigError, match=text):
-        share_out(nodes, gpus, **options)
+        share_out(nodes, MANY, **options)

@@ -15,9 +15,12 @@ import pytest
 
 from sefar.errors import ConfigError, SefarError, StoreError
 from sefar.recipes import recipe
+from studies.engine.lock import study_lock
+from studies.engine.options import study_of, sweep_parser
 from studies.engine.space import SCOPE_SWEEP
 from studies.engine.spec import Axis, Study
 from studies.engine.sweep import SweepOptions, run_sweep
+from studies.engine.trial_run import RunSettings, TrialRun
 from studies.results.report import failures
 from studies.results.store import ResultStore
 from tests.studies.toy import ToyTrainer
@@ -59,6 +62,9 @@ def script(*flags: str, cwd: Path | None = None, **environment: str) -> subproce
         (["--recipe", "synthgym_tny"], "did you mean 'synthgym_tiny'?"),
         (["--set", "perturb.strenght=1"], "did you mean 'perturb.strength'?"),
         (["--set", "seed"], "expected key=value"),
+        (["--set", "perturb.kind=drop"], "--set perturb.kind: the search chooses it; leave it out"),
+        (["--set", "optim.epochs=9", "weighting.threshold=0.7"], "--set weighting.threshold: the search chooses it"),
+        (["--set", "scope.name=synthgym/all"], "--set scope.name: the study visits all of --scopes"),
         (["--scopes", "synthgim/all"], "did you mean 'synthgym'?"),
         (["--workers", "2"], "several workers is not there yet"),
         (["--address", "loca"], "did you mean 'local'?"),
@@ -94,6 +100,110 @@ def test_nothing_to_resume_or_extend(tmp_path):
     for option in ({"resume": True}, {"extend": 2}):
         with pytest.raises(ConfigError, match=r"holds no study 's'"):
             sweep(tmp_path / "store", **option)
+
+
+def run_main(monkeypatch: pytest.MonkeyPatch, *flags: str) -> int:
+    from studies import scope_sweep
+
+    monkeypatch.setattr(sys, "argv", ["scope_sweep.py", *flags])
+    with pytest.raises(SystemExit) as exit_:
+        scope_sweep.main()
+    return int(exit_.value.code or 0)
+
+
+def trained_store(path: Path, study: Study) -> ResultStore:
+    """A store with the study's trials, run one after another without Ray."""
+    store = ResultStore(str(path), create=True)
+    hashes = {"study_hash": study.hash, "space_hash": study.space.hash}
+    settings = RunSettings(store=store.uri, workload=TOY, study=hashes)
+    for scope in study.scopes.values:
+        for number, role in enumerate(("default", "supervised")):
+            trial = TrialRun(study.spec(scope, number, role), settings, study.trials)
+            while not trial.step()["done"]:
+                pass
+    return store
+
+
+@pytest.fixture
+def complete(tmp_path: Path) -> Path:
+    """A complete study of four trials under the flags of `COMPLETE`."""
+    flags = sweep_parser("").parse_args(COMPLETE)
+    trained_store(tmp_path / "a b" / "store", study_of(flags, "scope-sweep", SCOPE_SWEEP))
+    return tmp_path / "a b" / "store"
+
+
+COMPLETE = ["--preset", "quick", "--trials", "2", "--name", "done"]
+
+
+def test_dry_run_says_what_the_run_would_do(complete, capsys, monkeypatch):
+    assert run_main(monkeypatch, *COMPLETE, "--dry-run", "--store", str(complete)) == 0
+    assert "is already complete: 4 trials" in capsys.readouterr().out
+    assert run_main(monkeypatch, *COMPLETE, "--dry-run", "--extend", "3", "--store", str(complete)) == 0
+    assert "4 of 10 trials are done, 6 to run" in capsys.readouterr().out
+    for flags, text in (
+        (["--epochs", "2"], "was run with other settings (optim.epochs 3 → 2)"),
+        (["--name", "dome", "--resume"], "did you mean 'done'?"),
+    ):
+        assert run_main(monkeypatch, *COMPLETE, *flags, "--dry-run", "--store", str(complete)) == 2
+        assert text in capsys.readouterr().err
+    for flag in (["--resume"], ["--extend", "2"]):
+        assert run_main(monkeypatch, *COMPLETE, *flag, "--dry-run", "--store", str(complete / "new")) == 2
+        assert "there is no result store" in capsys.readouterr().err
+    (complete.parent / "notes.txt").write_text("x")
+    assert run_main(monkeypatch, *COMPLETE, "--dry-run", "--store", str(complete.parent)) == 2
+    assert "is not a result store" in capsys.readouterr().err
+
+
+def test_the_hints_can_be_typed(complete, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert run_main(monkeypatch, *COMPLETE, "--store", str(complete), "--resume") == 0
+    said = capsys.readouterr().out
+    hints = {
+        line.split(":")[0]: line.split(":", 1)[1].strip()
+        for line in said.splitlines()
+        if line.startswith(("next:", "read:"))
+    }
+    following = subprocess.run(f"{hints['next']} --dry-run", shell=True, capture_output=True, text=True, cwd=ROOT)
+    assert "4 of 12 trials are done, 8 to run" in following.stdout, following.stderr
+    assert "--resume" not in hints["next"]
+    reading = subprocess.run(hints["read"], shell=True, capture_output=True, text=True, cwd=ROOT)
+    assert reading.returncode == 0 and "[4 rows x" in reading.stdout, reading.stderr
+
+
+def test_a_picture_that_cannot_be_written_costs_nothing_else(complete, capsys, monkeypatch):
+    (complete.parent / "done.png").mkdir()  # stands in for a folder that root cannot be kept out of
+    assert run_main(monkeypatch, *COMPLETE, "--store", str(complete)) == 0
+    said = capsys.readouterr().out
+    assert "best on dev" in said and "next:" in said
+    assert "picture: none; " in said and "done.png cannot be written" in said
+    assert not list(complete.parent.glob(".*"))
+
+
+def test_two_runs_of_one_study_do_not_meet(complete, capsys, monkeypatch):
+    with study_lock(ResultStore(str(complete)).location.sibling(".work"), "done"):
+        assert run_main(monkeypatch, *COMPLETE, "--store", str(complete)) == 2
+        assert f"error: study 'done' is being run by pid {os.getpid()} on host" in capsys.readouterr().err
+    assert run_main(monkeypatch, *COMPLETE, "--store", str(complete)) == 0
+
+
+def test_what_ray_raises_becomes_one_line():
+    from ray.exceptions import RayActorError
+    from ray.tune.error import TuneError
+
+    from studies.engine.runner import RayFailure, _explained
+
+    for error in (TuneError("Traceback …\n  File x\nthe last line"), RayActorError(), ConnectionError("gone")):
+        with pytest.raises(RayFailure, match=r"Ray gave up .*: run the same command again") as caught, _explained():
+            raise error
+        assert "\n" not in str(caught.value) and "File x" not in str(caught.value)
+        assert caught.value.__cause__ is error
+    with pytest.raises(StoreError, match="no space left"), _explained():
+        try:
+            raise StoreError("x: no space left")
+        except StoreError as cause:
+            raise TuneError("wrapped") from cause
+    with pytest.raises(KeyboardInterrupt), _explained():
+        raise KeyboardInterrupt
 
 
 # --- in one Ray for the module ------------------------------------------------------------------------------------
@@ -214,12 +324,13 @@ def test_a_clip_that_does_not_decode_fails_its_trials_only(ray_session, tmp_path
 @pytest.mark.ray
 def test_a_store_that_fails_stops_the_sweep(ray_session, tmp_path):
     """The checkpoint folder is a file, so no trial can save: one error, not one a trial."""
-    (tmp_path / "store.work").write_text("in the way")
+    (tmp_path / "store.work").mkdir()
+    (tmp_path / "store.work/checkpoints").write_text("in the way")
     with pytest.raises(SefarError, match=r"store\.work"):
         sweep(tmp_path / "store")
     trials = ResultStore(str(tmp_path / "store")).trials()
     assert len(trials) <= 2 and (trials.status == "running").all()
-    (tmp_path / "store.work").unlink()
+    (tmp_path / "store.work/checkpoints").unlink()
     store, said = sweep(tmp_path / "store")
     assert "taken up where they stopped" in said[0]
     assert store.trials().groupby("scope").size().to_dict() == {FX: 4, UB: 4}

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from sefar.errors import StoreError
 from sefar.recipes import recipe
-from studies.engine.history import PastTrial, check_splits, planned_trials, read_history
+from studies.engine.history import PastTrial, check_splits, free_numbers, planned_trials, read_history
 from studies.engine.pruning import ScopedASHA
 from studies.engine.search import SweepSearch
 from studies.engine.space import SCOPE_SWEEP
@@ -147,6 +147,24 @@ def test_an_interrupted_trial_comes_first_and_keeps_its_name_and_parameters():
     last = search.scopes[0].optuna.trials[-1]
     assert last.state == TrialState.COMPLETE and last.params == done[4].spec.parameters
     assert states(search, UB) == [TrialState.COMPLETE, TrialState.PRUNED]
+
+
+@pytest.mark.parametrize("lost", [[0], [1], [2, 5], [0, 1, 7]])
+def test_a_trial_that_was_dealt_but_never_wrote_its_first_row_is_dealt_again(lost):
+    """Both scopes have four trials; those in `lost` (in the order of dealing) left nothing in the store."""
+    whole = run_all(make_search(trials=4), 8)
+    kept = [p for i, p in enumerate(whole) if i not in lost]
+    search = make_search(kept, trials=4)
+    assert search.left == len(lost)
+    again = [deal(search, f"again{i}") for i in range(len(lost))]
+    missing = {(whole[i].spec.trial_id, whole[i].spec.role) for i in lost}
+    assert {(s.trial_id, s.role) for s in again} == missing
+    assert search.suggest("more") == "FINISHED"
+
+
+def test_free_numbers():
+    past = [PastTrial(make_study().spec(FX, n, "search"), "finished", {}, 5, "h") for n in (0, 3)]
+    assert free_numbers(5, past) == [1, 2, 4] and free_numbers(3, past) == [1, 2] and free_numbers(1, past) == []
 
 
 def test_failed_and_nan_trials_of_the_store_are_failures_for_optuna():

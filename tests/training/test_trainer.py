@@ -98,7 +98,7 @@ def test_fixmatch_teacher_is_the_student(tiny_config: TrainConfig, tiny_scope: S
     assert same_weights(trainer.student, trainer.teacher)
 
 
-def test_accumulated_gradients_are_the_mean_of_the_parts(tiny_config: TrainConfig, tiny_scope: Scope) -> None:
+def test_accumulated_batches_make_one_step(tiny_config: TrainConfig, tiny_scope: Scope) -> None:
     config = with_method(tiny_config, "supervised").override({"optim.accumulate": 2})
     trainer = Trainer(config, tiny_scope, device="cpu")
     next(iter(trainer))

@@ -42,22 +42,22 @@ class Difficulty:
     """
 
     frames: tuple[int, int] = (28, 36)
-    height: Range = (0.57, 0.64)
-    zoom_change: Range = (0.97, 1.03)
-    offset: float = 0.02
-    drift: float = 0.012
-    follow: Range = (0.85, 0.95)
-    yaw: Range = (0.22, 0.38)
-    pitch: Range = (0.05, 0.14)
-    trim: float = 0.02
-    warp: float = 0.12
-    pose_noise: float = 0.035
-    style: float = 0.03
-    pixel_noise: Range = (1.0, 5.0)
-    light: Range = (0.9, 1.1)
+    height: Range = (0.56, 0.64)
+    zoom_change: Range = (0.95, 1.05)
+    offset: float = 0.025
+    drift: float = 0.02
+    follow: Range = (0.8, 0.95)
+    yaw: Range = (0.18, 0.42)
+    pitch: Range = (0.03, 0.16)
+    trim: float = 0.03
+    warp: float = 0.18
+    pose_noise: float = 0.05
+    style: float = 0.05
+    pixel_noise: Range = (1.0, 7.0)
+    light: Range = (0.85, 1.15)
     other_side: float = 0.0
-    palette: float = 0.5
-    clutter: tuple[int, int] = (1, 5)
+    palette: float = 0.7
+    clutter: tuple[int, int] = (1, 6)
 
 
 DIFFICULTIES: dict[str, Difficulty] = {

@@ -183,17 +183,17 @@ def _numbered() -> Iterator[Element]:
 ELEMENTS: tuple[Element, ...] = tuple(_numbered())
 
 CORE: tuple[str, ...] = (
-    "(VT) handspring forward stretched",
     "(VT) handspring forward, salto forward tucked",
+    "(VT) tsukahara piked",
     "(VT) flic-flac on, salto backward tucked",
     "(UB) giant circle forward",
-    "(UB) giant circle backward",
     "(UB) stalder forward",
-    "(BB) 2 turns in passé",
-    "(BB) split jump then tuck jump",
-    "(BB) tuck jump then split jump",
-    "(FX) salto forward tucked",
-    "(FX) salto backward tucked",
-    "(FX) split jump then 0.5 turn",
+    "(UB) double salto backward tucked dismount",
+    "(BB) walkover forward",
+    "(BB) flic-flac",
+    "(BB) salto forward piked",
+    "(FX) salto backward stretched",
+    "(FX) double salto backward tucked",
+    "(FX) salto forward with 0.5 turn",
 )
-"""Twelve elements, three an event, each with a neighbour that only motion tells apart: the benchmark's small scope."""
+"""Twelve elements, three an event, that differ by direction, shape and turns: the benchmark's small scope."""

@@ -1,0 +1,81 @@
+"""What the driver does with a scope's clips before any trial starts."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from sefar.config import TrainConfig
+from sefar.data import framestore, scopes
+from sefar.data.synthgym import SynthGymConfig, clip_table, prepare
+from sefar.errors import DataError
+from sefar.recipes import recipe
+from studies.engine.workload import SefarWorkload
+
+SMALL = SynthGymConfig(
+    size=64, train_clips_per_element=2, test_clips_per_element=1, train_performers=1, test_performers=1
+)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> TrainConfig:
+    """Plain lists of eight clips: two classes, two train, one unlabelled and one test clip each."""
+    table = clip_table(SMALL).iloc[:8]
+    folder = prepare(tmp_path / "clips", SMALL, clip_ids=list(table.clip_id), progress=False, workers=1)
+    paths = [str(folder / path) for path in table.path]
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    for part, chosen in (("train", paths[:4]), ("unlabel", paths[4:6]), ("test", paths[6:])):
+        (lists / f"{part}.csv").write_text("".join(f"{path} {i % 2}\n" for i, path in enumerate(chosen)))
+    return recipe("synthgym_tiny", {"scope.name": f"lists:{lists}", "scope.root": str(tmp_path / "data")})
+
+
+def clips_of(config: TrainConfig) -> list[Path]:
+    scope = scopes.load_scope(config.scope)
+    return [Path(p) for part in (scope.labelled, scope.unlabelled, scope.dev, scope.test) for p in part.path]
+
+
+def test_all_parts_are_decoded_once(config, monkeypatch):
+    decoded: list[str] = []
+    real = framestore.decode_clip
+    monkeypatch.setattr(framestore, "decode_clip", lambda path, *a, **k: decoded.append(path) or real(path, *a, **k))
+    split_hash = SefarWorkload().prepare(config)
+    assert split_hash == scopes.load_scope(config.scope).split_hash
+    assert sorted(decoded) == sorted(str(p) for p in clips_of(config)) and len(decoded) == 8
+    trainer = SefarWorkload().trainer(config)
+    next(iter(trainer.source.batches(range(1), with_unlabelled=True)))
+    trainer.close()
+    SefarWorkload().prepare(config)
+    assert len(decoded) == 8  # the trainer and a second run find everything
+
+
+def test_missing_clips_stop_the_sweep_in_one_line(config):
+    first, second = clips_of(config)[2:4]
+    first.unlink()
+    second.unlink()
+    with pytest.raises(DataError, match=r"2 of 8 clips of scope 'lists:.*' are missing, the first .*; mend") as caught:
+        SefarWorkload().prepare(config)
+    assert str(first) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_clip_that_does_not_decode_is_logged_once_and_stops_nothing(config, caplog):
+    bad = clips_of(config)[-1]
+    bad.write_bytes(b"no video")
+    with caplog.at_level(logging.WARNING, logger="studies"):
+        SefarWorkload().prepare(config)
+    (record,) = [r for r in caplog.records if r.name.startswith("studies")]
+    assert "1 of 8 clips" in record.getMessage() and str(bad) in record.getMessage()
+    assert len(list(Path(config.scope.root, ".frames").rglob("*.npy"))) == 7
+
+
+def test_a_frame_store_that_cannot_be_written_does_not_decode_everything(config, monkeypatch, tmp_path):
+    (tmp_path / "data").mkdir()
+    decoded: list[str] = []
+    real = framestore.decode_clip
+    monkeypatch.setattr(framestore, "decode_clip", lambda path, *a, **k: decoded.append(path) or real(path, *a, **k))
+    monkeypatch.setattr(framestore.FrameStore, "_write", lambda *_: False)
+    monkeypatch.setattr("studies.engine.workload.os.sched_getaffinity", lambda _: {0, 1})
+    SefarWorkload().prepare(config)
+    assert len(decoded) == 2
