@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -110,7 +110,8 @@ class Gallery:
         from sefar.gallery import class_strips, save_picture
         from sefar.recipes import recipe
 
-        config = recipe(self.recipe, {**parse_overrides(self.set), "scope.name": self.scope})
+        overrides: dict[str, str] = {"scope.name": self.scope, **parse_overrides(self.set)}
+        config = recipe(self.recipe).override(overrides)
         picture = class_strips(config, load_scope(config.scope), clips_per_class=self.clips_per_class)
         save_picture(picture, self.out)
         print(f"picture: {self.out}")
@@ -148,7 +149,7 @@ def main() -> None:
     """Entry point of the console script."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     arguments = [a for a in sys.argv[1:] if a != "--traceback"]
-    commands = {"prepare": Prepare, "train": Train, "gallery": Gallery}
+    commands: dict[str, Callable[..., Any]] = {"prepare": Prepare, "train": Train, "gallery": Gallery}
     command = tyro.extras.subcommand_cli_from_dict(commands, prog="sefar", args=arguments)
     sys.exit(run_reporting_errors(command.run, traceback="--traceback" in sys.argv))
 

@@ -20,7 +20,7 @@ RELEASED: dict[str, Any] = {
     "evaluation.views": 1,
 }
 TINY: dict[str, Any] = {
-    "scope.name": "synthgym/event:FX@1pc#0",
+    "scope.name": "synthgym/core@1pc#0",
     "views.size": 64,
     "views.short_side": (72, 88),
     "loader.labelled": 8,
@@ -28,7 +28,10 @@ TINY: dict[str, Any] = {
     "model.pretrained": "embedded",
     "model.fusion_width": 128,
     "optim.optimiser": "adamw",
-    "optim.learning_rate": 1e-3,
+    # near-frozen pretrained weights: at 1e-4 a dozen labels are learnt by heart and dev accuracy falls by 10 points
+    "optim.learning_rate": 3e-5,
+    "optim.fresh_rate": 10.0,
+    "model.dropout": 0.05,
     "optim.weight_decay": 0.02,
     "optim.schedule": "cosine",
     "optim.epochs": 12,

@@ -39,7 +39,7 @@ class ScopeConfig:
         synthgym: the embedded data set's parameters.
     """
 
-    name: str = "synthgym/event:FX@1pc#0"
+    name: str = "synthgym/core@1pc#0"
     root: str = "data"
     dev_fraction: float = 0.2
     synthgym: SynthGymConfig = field(default_factory=SynthGymConfig)

@@ -34,7 +34,7 @@ def method_table(trials: pd.DataFrame, *, command: str) -> str:
     ]
     dev = trials.groupby("role")[CHOICE].mean()
     fixmatch = dev[dev.index.str.startswith("fixmatch")]
-    chosen = fixmatch.idxmax() if len(fixmatch) else None
+    chosen = str(fixmatch.idxmax()) if len(fixmatch) else None
     for role in trials.sort_values("number").role.unique():
         rows = trials[trials.role == role].sort_values("number")
         name = f"{role} (chosen on dev)" if role == chosen else role
@@ -44,4 +44,20 @@ def method_table(trials: pd.DataFrame, *, command: str) -> str:
             cells += [", ".join(f"{v:.1f}" for v in values) or "–"]
             cells += [f"{values.mean():.1f} ± {values.std(ddof=1):.1f}" if len(values) > 1 else cells[-1]]
         lines.append(f"| {name} | {' | '.join(cells)} | {rows[CHOICE].mean():.1f} | {rows.seconds.max():.0f} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *_differences(trials, chosen)]) + "\n"
+
+
+def _differences(trials: pd.DataFrame, fixmatch: str | None) -> list[str]:
+    """SeFAR minus each baseline of the same labels, seed by seed."""
+    few = [str(r) for r in trials.role.unique() if r.startswith("sefar")]
+    if not few:
+        return []
+    ours = trials[trials.role == few[0]].set_index("number")["test_student_top1"]
+    lines = []
+    for role in (few[0].replace("sefar", "supervised"), fixmatch):
+        theirs = trials[trials.role == role].set_index("number")["test_student_top1"]
+        paired = (ours - theirs).dropna().sort_index()
+        if len(paired):
+            each = ", ".join(f"{v:+.1f}" for v in paired)
+            lines.append(f"SeFAR − {role}, student, per seed: {each}; mean {paired.mean():+.1f} points.")
+    return lines

@@ -17,6 +17,7 @@ def tiny_config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     config = recipe(
         "synthgym_tiny",
         {
+            "scope.name": "synthgym/event:FX@1pc#0",
             "scope.root": str(tmp_path_factory.mktemp("data")),
             "optim.epochs": 3,
             "optim.steps_per_epoch": 2,

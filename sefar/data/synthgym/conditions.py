@@ -42,22 +42,22 @@ class Difficulty:
     """
 
     frames: tuple[int, int] = (28, 36)
-    height: Range = (0.56, 0.64)
-    zoom_change: Range = (0.95, 1.05)
-    offset: float = 0.025
-    drift: float = 0.02
-    follow: Range = (0.8, 0.95)
-    yaw: Range = (0.18, 0.42)
-    pitch: Range = (0.03, 0.16)
-    trim: float = 0.03
-    warp: float = 0.18
-    pose_noise: float = 0.05
-    style: float = 0.05
-    pixel_noise: Range = (1.0, 7.0)
-    light: Range = (0.85, 1.15)
+    height: Range = (0.56, 0.65)
+    zoom_change: Range = (0.94, 1.06)
+    offset: float = 0.03
+    drift: float = 0.022
+    follow: Range = (0.78, 0.95)
+    yaw: Range = (0.15, 0.45)
+    pitch: Range = (0.03, 0.17)
+    trim: float = 0.035
+    warp: float = 0.22
+    pose_noise: float = 0.06
+    style: float = 0.06
+    pixel_noise: Range = (2.0, 8.0)
+    light: Range = (0.8, 1.15)
     other_side: float = 0.0
-    palette: float = 0.7
-    clutter: tuple[int, int] = (1, 6)
+    palette: float = 0.75
+    clutter: tuple[int, int] = (2, 7)
 
 
 DIFFICULTIES: dict[str, Difficulty] = {
