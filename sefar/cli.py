@@ -101,6 +101,8 @@ class Gallery:
     """Dotted overrides."""
     clips_per_class: int = 1
     """Strips a class."""
+    scale: int = 2
+    """Enlargement of each frame."""
     out: Path = Path("runs/gallery.png")
     """The picture."""
 
@@ -112,7 +114,11 @@ class Gallery:
 
         overrides: dict[str, str] = {"scope.name": self.scope, **parse_overrides(self.set)}
         config = recipe(self.recipe).override(overrides)
-        picture = class_strips(config, load_scope(config.scope), clips_per_class=self.clips_per_class)
+        for name in ("clips_per_class", "scale"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"--{name.replace('_', '-')}: expected an integer ≥ 1, got {getattr(self, name)}")
+        scope = load_scope(config.scope)
+        picture = class_strips(config, scope, clips_per_class=self.clips_per_class, scale=self.scale)
         save_picture(picture, self.out)
         print(f"picture: {self.out}")
 

@@ -5,6 +5,7 @@ Shape suffixes: T frames of all granularities, C channels, H, W pixels.
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,10 @@ def _strip(view_TCHW: Tensor, colours: list[str], name: str, clip_id: str, scale
     side = view_TCHW.shape[-1] * scale + 2 * BORDER_PIXELS
     strip = Image.new("RGB", (side * len(view_TCHW), side + CAPTION_PIXELS), "white")
     draw = ImageDraw.Draw(strip)
-    draw.text((2, 1), f"{name}   {clip_id}", fill="black", font=ImageFont.load_default(11))
+    caption = (
+        unicodedata.normalize("NFKD", f"{name}   {clip_id}").encode("ascii", "ignore").decode()
+    )  # the font's letters
+    draw.text((2, 1), caption, fill="black", font=ImageFont.load_default(11))
     for t, (frame_CHW, colour) in enumerate(zip(view_TCHW, colours, strict=True)):
         frame = Image.fromarray(frame_CHW.permute(1, 2, 0).numpy())
         frame = frame.resize((frame.width * scale, frame.height * scale), Image.Resampling.BICUBIC)
