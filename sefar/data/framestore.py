@@ -115,6 +115,7 @@ class FrameStore:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             descriptor, temporary = tempfile.mkstemp(dir=file.parent, suffix=".part")
+            os.fchmod(descriptor, 0o644)  # mkstemp's 0600 would shut out the other users of a shared store
             with os.fdopen(descriptor, "wb") as out:
                 np.save(out, frames, allow_pickle=False)
                 out.flush()

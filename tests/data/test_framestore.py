@@ -215,3 +215,8 @@ def test_what_does_not_decode_is_an_error_and_leaves_nothing(tmp_path: Path) -> 
     with pytest.raises(DecodeError, match=r"gone\.mp4: no such file"):
         store.frames(str(tmp_path / "gone.mp4"), 0, 5)
     assert not (tmp_path / "store").exists()
+
+
+def test_other_users_can_read_the_store(clips: list[str], tmp_path: Path) -> None:
+    FrameStore(tmp_path, max_short_side=48).frames(clips[0], 0, -1)
+    assert arrays(tmp_path)[0].stat().st_mode & 0o444 == 0o444
