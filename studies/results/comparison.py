@@ -35,7 +35,7 @@ def method_table(trials: pd.DataFrame, *, command: str) -> str:
     dev = trials.groupby("role")[CHOICE].mean()
     fixmatch = dev[dev.index.str.startswith("fixmatch")]
     chosen = str(fixmatch.idxmax()) if len(fixmatch) else None
-    for role in trials.sort_values("number").role.unique():
+    for role in sorted(trials.role.unique()):
         rows = trials[trials.role == role].sort_values("number")
         name = f"{role} (chosen on dev)" if role == chosen else role
         cells = []
