@@ -1,4 +1,4 @@
-"""Command line: ``sefar prepare | train | gallery``.
+"""Command line: ``sefar prepare | train | evaluate | gallery``.
 
 Errors meant for the user are one line on standard error with exit code 2; ``--traceback`` (or SEFAR_TRACEBACK=1) shows
 where they came from.
@@ -72,7 +72,7 @@ class Train:
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE …")] = field(default=())
     """Dotted overrides, for instance optim.epochs=20 scope.name=synthgym/pairs@1pc#0."""
     out: Path = Path("runs/train")
-    """Folder for the checkpoint and the metrics."""
+    """Run folder: checkpoint, metrics, TensorBoard files, evaluation of the test set."""
     resume: bool = False
     """Go on from the folder's checkpoint."""
     device: str = ""
@@ -81,45 +81,103 @@ class Train:
     def run(self) -> None:
         """Train, epoch by epoch, saving after each."""
         from sefar.recipes import recipe, with_method
+        from sefar.training.evaluation_files import summary
         from sefar.training.run import train_in_folder
 
         config = with_method(recipe(self.recipe), self.method).override(parse_overrides(self.set))
         metrics = train_in_folder(config, self.out, resume=self.resume, device=self.device or None)
-        print(", ".join(f"{name} {value:.1f} %" for name, value in metrics.items()))
+        print(summary(metrics))
         print(f"run folder: {self.out}")
 
 
 @dataclass(frozen=True)
-class Gallery:
-    """Draw strips of a scope's clips as the model sees them: a row a class, frames bordered by granularity."""
+class Evaluate:
+    """Evaluate a run folder that `sefar train` has made, and write tables of what is right and wrong into it."""
 
+    folder: tyro.conf.Positional[Path]
+    """The run folder."""
+    part: Literal["test", "dev"] = "test"
+    """Clips reported once, or clips to choose by."""
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE …")] = field(default=())
+    """Dotted overrides of how it is evaluated, for instance evaluation.views=5, or of scope.root."""
+    device: str = ""
+    """cpu, cuda, …; empty: a GPU where there is one."""
+    out: Path | None = None
+    """Another folder for the tables."""
+
+    def run(self) -> None:
+        """Evaluate and print student and teacher side by side."""
+        from sefar.training.evaluate_run import evaluate_run
+        from sefar.training.evaluation_files import summary
+
+        evaluation, about = evaluate_run(
+            self.folder,
+            self.part,
+            overrides=parse_overrides(self.set),
+            device=self.device or None,
+            out=self.out,
+        )
+        print(
+            f"{about['scope']}, {self.part}: {about['clips']} clips of {about['classes']} classes, "
+            f"views × crops {about['views']} × {about['crops']}, epoch {about['epoch']}"
+        )
+        print(summary(evaluation.metrics))
+        print(f"tables: {self.out or self.folder}/*-{self.part}.*")
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Draw clips as the model sees them: strips a class, training views, perturbations, mixed clips."""
+
+    what: tuple[str, ...] = ("classes",)
+    """classes, views, perturbations, mixing, several of them, or all."""
     scope: str = "synthgym/core@1pc#0"
-    """Which clips; one a class is drawn."""
+    """Which clips."""
+    clip: str = ""
+    """Clip of views, perturbations and mixing; empty: the scope's first labelled one."""
+    partner: str = ""
+    """Clip it is mixed with; empty: one of another class, drawn with the seed."""
+    seed: int = 0
+    """Seed of the random views, perturbations and masks."""
     recipe: str = "synthgym_tiny"
-    """Sampling and views are this configuration's."""
+    """Sampling, views, perturbation and mixing are this configuration's."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE …")] = field(default=())
     """Dotted overrides."""
     clips_per_class: int = 1
     """Strips a class."""
     scale: int = 2
     """Enlargement of each frame."""
+    colours: int = 0
+    """Reduce the picture to so many colours for a smaller file, 2 to 256; 0: keep all."""
     out: Path = Path("runs/gallery.png")
     """The picture."""
 
     def run(self) -> None:
         """Draw and say where the picture lies."""
         from sefar.data.scopes import load_scope
-        from sefar.gallery import class_strips, save_picture
+        from sefar.gallery import Gallery as Pictures
+        from sefar.gallery import sections
         from sefar.recipes import recipe
+        from sefar.strips import save_picture
 
+        what = sections(self.what)  # before any clip is rendered
         overrides: dict[str, str] = {"scope.name": self.scope, **parse_overrides(self.set)}
         config = recipe(self.recipe).override(overrides)
-        for name in ("clips_per_class", "scale"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{name.replace('_', '-')}: expected an integer ≥ 1, got {getattr(self, name)}")
-        scope = load_scope(config.scope)
-        picture = class_strips(config, scope, clips_per_class=self.clips_per_class, scale=self.scale)
-        save_picture(picture, self.out)
+        for name, least in (("clips_per_class", 1), ("scale", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                flag = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{flag}: expected an integer ≥ {least}, got {getattr(self, name)}")
+        if self.colours and not 2 <= self.colours <= 256:
+            raise ConfigError(f"--colours: expected 0 or an integer from 2 to 256, got {self.colours}")
+        pictures = Pictures(
+            config=config,
+            scope=load_scope(config.scope),
+            clips_per_class=self.clips_per_class,
+            clip=self.clip,
+            partner=self.partner,
+            seed=self.seed,
+        )
+        save_picture(pictures.draw(what, scale=self.scale), self.out, colours=self.colours)
         print(f"picture: {self.out}")
 
 
@@ -155,7 +213,12 @@ def main() -> None:
     """Entry point of the console script."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     arguments = [a for a in sys.argv[1:] if a != "--traceback"]
-    commands: dict[str, Callable[..., Any]] = {"prepare": Prepare, "train": Train, "gallery": Gallery}
+    commands: dict[str, Callable[..., Any]] = {
+        "prepare": Prepare,
+        "train": Train,
+        "evaluate": Evaluate,
+        "gallery": Gallery,
+    }
     command = tyro.extras.subcommand_cli_from_dict(commands, prog="sefar", args=arguments)
     sys.exit(run_reporting_errors(command.run, traceback="--traceback" in sys.argv))
 

@@ -31,7 +31,15 @@ class CheckpointError(SefarError, RuntimeError):
 
 
 class TrainingError(SefarError, RuntimeError):
-    """Training cannot go on, for instance because a loss is not finite."""
+    """Training cannot go on, for instance because a loss is not finite.
+
+    Attributes:
+        clip_ids: all clips of the batch it happened at, of which the message names a few; empty where there is none.
+    """
+
+    def __init__(self, message: str, clip_ids: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.clip_ids = clip_ids
 
 
 class StoreError(SefarError, RuntimeError):

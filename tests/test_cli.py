@@ -127,13 +127,15 @@ def test_train_writes_a_run_refuses_to_overwrite_it_and_resumes(
     command = ["train", "--out", run, *settings(root)]
     assert sefar(monkeypatch, *command) == 0
     said = capsys.readouterr()
-    assert said.out.endswith(f"run folder: {run}\n") and "student_top1" in said.out
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [(line["epoch"], line["step"]) for line in lines] == [(1, 1), (2, 2)]
+    lines = said.out.splitlines()
+    assert lines[0].split() == ["student", "teacher"] and lines[1].startswith("top-1 ")
+    assert lines[-1] == f"run folder: {run}"
+    epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["step"]) for line in epochs] == [(1, 1), (2, 2)]
     config = TrainConfig.from_dict(json.loads((run / "config.json").read_text()))
     assert {key: config.flatten()[key] for key in TINY} == TINY
-    test = json.loads((run / "test.json").read_text())
-    assert {"student_top1", "teacher_top1"} <= set(test)
+    test = json.loads((run / "evaluation-test.json").read_text())
+    assert {"student_top1", "teacher_top1"} <= set(test["metrics"])
 
     before = {path: path.read_bytes() for path in run.iterdir()}
     assert sefar(monkeypatch, *command) == 2
@@ -145,8 +147,8 @@ def test_train_writes_a_run_refuses_to_overwrite_it_and_resumes(
     with (run / "metrics.jsonl").open("a") as out:
         out.write(json.dumps({"epoch": 3}) + '\n{"epoch": 4, "st')
     assert sefar(monkeypatch, *command, "--resume") == 0
-    assert [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] == lines
-    assert json.loads((run / "test.json").read_text()) == test
+    assert [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] == epochs
+    assert json.loads((run / "evaluation-test.json").read_text()) == test
 
 
 def test_an_interrupted_run_resumes_to_the_same_result(
@@ -169,7 +171,7 @@ def test_an_interrupted_run_resumes_to_the_same_result(
         assert sefar(patch, "train", "--out", cut, *settings(root)) == 130
     assert "stopped; what was finished is kept\n" in capsys.readouterr().err
     assert len((cut / "metrics.jsonl").read_text().splitlines()) == 1
-    assert not (cut / "test.json").exists()
+    assert not (cut / "evaluation-test.json").exists()
     assert sefar(monkeypatch, "train", "--out", cut, *settings(root), "--resume") == 0
 
     def losses(run: Path) -> list[tuple[float, ...]]:
@@ -177,18 +179,24 @@ def test_an_interrupted_run_resumes_to_the_same_result(
         return [(line["epoch"], line["total_loss"], line["dev_student_top1"]) for line in lines]
 
     assert losses(cut) == losses(whole)
-    assert (cut / "test.json").read_text() == (whole / "test.json").read_text()
+    assert (cut / "evaluation-test.json").read_text() == (whole / "evaluation-test.json").read_text()
 
 
-def test_supervised_only(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_supervised_only(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     changes = {"objective__warmup_epochs": 0, "optim__epochs": 1}
     run = tmp_path / "run"
     assert sefar(monkeypatch, "train", "--method", "supervised", "--out", run, *settings(root, **changes)) == 0
-    assert set(json.loads((run / "test.json").read_text())) == {
+    assert set(json.loads((run / "evaluation-test.json").read_text())["metrics"]) == {
         "student_top1",
         "student_top5",
         "student_mean_class",
+        "student_ece",
     }
+    capsys.readouterr()
+    assert sefar(monkeypatch, "evaluate", run, "--device", "cpu") == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["student"]  # and no column for the teacher
 
 
 @pytest.mark.parametrize(
@@ -228,6 +236,54 @@ def test_a_clip_that_does_not_decode_is_named(
     assert sefar(monkeypatch, "train", "--out", tmp_path / "run", *settings(root, scope__name=f"lists:{tmp_path}")) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"error: {tmp_path / 'bad.mp4'}: does not decode, frames ")
+
+
+# evaluate
+
+
+def test_evaluate_shows_student_and_teacher_and_writes_tables(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert sefar(monkeypatch, "train", "--out", run, *settings(root)) == 0
+    before = (run / "evaluation-test.json").read_text()
+    (run / "evaluation-test.json").unlink()
+    capsys.readouterr()
+    assert sefar(monkeypatch, "evaluate", run, "--device", "cpu") == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    lines = said.out.splitlines()
+    assert lines[0] == f"{SCOPE}@1pc#0, test: 4 clips of 4 classes, views × crops 1 × 1, epoch 2"
+    assert lines[1].split() == ["student", "teacher"]
+    assert [line[:18].strip() for line in lines[2:6]] == ["top-1", "top-5", "mean class", "calibration error"]
+    assert lines[-1] == f"tables: {run}/*-test.*"
+    assert (run / "evaluation-test.json").read_text() == before
+
+    out = tmp_path / "out"
+    more = ["--part", "dev", "--out", out, "--set", "evaluation.views=2", "evaluation.crops=3"]
+    assert sefar(monkeypatch, "evaluate", run, "--device", "cpu", *more) == 0
+    assert "views × crops 2 × 3" in capsys.readouterr().out.splitlines()[0]
+    assert json.loads((out / "evaluation-dev.json").read_text())["views"] == 2
+    assert not list(run.glob("*-dev.*"))
+
+
+def test_evaluate_errors_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(TrainConfig().to_dict()))
+    for arguments, text in (
+        ([tmp_path / "none"], "none: no such run folder; `sefar train --out "),
+        ([tmp_path], "checkpoint.pt: no such checkpoint; train at least one epoch first"),
+        ([tmp_path, "--set", "seed=1"], "--set seed: is fixed once a run is trained; what can be changed: evaluation."),
+        ([tmp_path, "--set", "seed"], "--set: expected key=value such as optim.epochs=20, got 'seed'"),
+        ([tmp_path, "--set", "evaluation.view=1"], "evaluation.view: unknown configuration key — did you mean"),
+        ([tmp_path, "--set", "evaluation.views=0"], "evaluation.views: expected an integer ≥ 1, got 0"),
+    ):
+        assert sefar(monkeypatch, "evaluate", *arguments) == 2
+        said = capsys.readouterr()
+        assert said.err.startswith("error: ") and text in said.err and said.err.count("\n") == 1
+        assert said.out == ""
+    assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
 
 
 # The frame around the commands
@@ -274,7 +330,9 @@ def test_a_process_shows_a_traceback_only_when_asked(flags: list[str], tmp_path:
         assert done.stderr.startswith("error: recipe 'nothing' is unknown") and done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["prepar"], ["prepare", "synthgm"], ["train", "--epochs", "3"], []])
+@pytest.mark.parametrize(
+    "arguments", [["prepar"], ["prepare", "synthgm"], ["train", "--epochs", "3"], ["evaluate"], []]
+)
 def test_unknown_commands_and_flags_exit_with_2(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

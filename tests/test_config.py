@@ -190,6 +190,7 @@ def other_value(key: str, value: Any) -> Any:
         "mixing.partner": "per_granularity",
         "optim.optimiser": "adamw",
         "optim.schedule": "cosine",
+        "optim.precision": "float32",
         "optim.milestones": "[0.5]",
     }
     if key in special:

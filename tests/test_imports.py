@@ -60,8 +60,10 @@ def test_ray_and_optuna_stay_in_their_places(file: Path) -> None:
 def test_importing_sefar_needs_neither_ray_nor_decord_nor_optuna() -> None:
     script = (
         "import sys\n"
-        "for name in ('ray', 'decord', 'optuna', 'av', 'tyro', 'matplotlib'): sys.modules[name] = None\n"
+        "names = ('ray', 'decord', 'optuna', 'av', 'tyro', 'matplotlib', 'tensorboardX')\n"
+        "for name in names: sys.modules[name] = None\n"
         "import sefar, sefar.recipes, sefar.training.trainer, sefar.data.scopes, sefar.models.pretrained\n"
+        "import sefar.training.run, sefar.training.evaluate_run\n"
         "print(sefar.recipes.recipe('synthgym_tiny').model.name)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)

@@ -71,7 +71,7 @@ class SefarNet(nn.Module):
 
     def features(self, tokens: list[Tensor]) -> Tensor:
         """Clip features (B, F) from patch tokens."""
-        return self.fuse(self.encoder.encode(tokens))
+        return self.fuse(self.encoder(tokens))
 
     def forward(
         self, frames_BTCHW: Tensor, edit_tokens: Callable[[list[Tensor]], list[Tensor]] | None = None

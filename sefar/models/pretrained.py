@@ -8,18 +8,20 @@ name. A path: a checkpoint of ours, of the release (its key names are ours), or 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sefar.errors import CheckpointError, ConfigError
 from sefar.models.granularity import SefarNet
-from sefar.models.timesformer import ModelConfig, resize_position_embedding
+from sefar.models.timesformer import ModelConfig, resize_position_embedding, resize_time_embedding
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,7 @@ EMBEDDED = {"vit_tiny": "vit_tiny_synthgym_frames.safetensors"}
 IMAGENET = {"vit_s": "vit_small_patch16_224.augreg_in21k_ft_in1k", "vit_b": "vit_base_patch16_224.augreg_in21k_ft_in1k"}
 # an image ViT has no notion of time, granularities or our classes
 FRESH_AFTER_IMAGE = ("time_embed", "temporal_", "post_fusion", "global_fusion", "ln1", "ln2", "ln3", "fc.")
+TIME = "vit.model.time_embed."
 IGNORED = ("head.", "head_drist.", "fc_norm.", "pre_logits.")  # an image classifier's own head
 
 
@@ -108,38 +111,85 @@ def _imagenet(config: ModelConfig) -> dict[str, Tensor]:
 
 
 def load_weights(model: SefarNet, state: Mapping[str, Tensor], *, position_resize: str = "bicubic") -> LoadReport:
-    """Copy `state` into `model` by our keys (the release's), resizing position embeddings of another grid.
+    """Copy `state` into `model` by our keys (the release's), resizing embeddings of another grid or frame count.
 
     An image ViT's keys go to the encoder; what it cannot have (time, fusion, classifier) stays as initialised. So does
-    the classifier when the number of classes differs.
+    the classifier when the number of classes differs. Weights of another number of granularities give each of ours the
+    time embedding of the nearest length (of two as near, the first), while the global fusion, whose input is another,
+    stays as initialised.
 
     Raises:
-        CheckpointError: anything else is missing or of another shape.
+        CheckpointError: anything else, or a part of what an image ViT lacks, is missing or of another shape; the model
+            is then untouched.
     """
     own = model.state_dict()
     state = {k.removeprefix("module."): v for k, v in state.items()}
     if not any(k.startswith("vit.model.") for k in state):
         state = {f"vit.model.{k}": v for k, v in state.items() if not k.startswith(IGNORED)}
     report, chosen = LoadReport(), {}
+    fresh: tuple[str, ...] = ()
+    times = [state[k] for k in sorted(state, key=lambda k: (len(k), k)) if k.startswith(TIME)]
+    if times and len(times) != len(model.frames_per_granularity):
+        state = {k: v for k, v in state.items() if not k.startswith(TIME)}
+        state |= {f"{TIME}{g}": _nearest_length(times, t) for g, t in enumerate(model.frames_per_granularity)}
+        fresh = ("global_fusion.",)
     for key, value in state.items():
-        if key.endswith("pos_embed") and key in own and value.shape != own[key].shape:
-            value = resize_position_embedding(value, model.encoder.grid, position_resize)
-            report.resized.append(key)
-        if key not in own or (key.startswith("fc.") and value.shape != own[key].shape):
+        if key not in own or key.startswith(fresh) or (key.startswith("fc.") and value.shape != own[key].shape):
             report.unexpected.append(key)
             continue
-        if value.shape != own[key].shape:
+        fitted = _fitted(key, value, model, position_resize)
+        if fitted.shape != own[key].shape:
             raise CheckpointError(
-                f"{key}: expected shape {tuple(own[key].shape)}, got {tuple(value.shape)}; are model.name, "
-                "model.fusion_width and sampling.frames_per_granularity those of the weights?"
+                f"{key}: expected shape {tuple(own[key].shape)}, got {tuple(value.shape)}; are model.name and "
+                "model.fusion_width those of the weights?"
             )
-        chosen[key] = value
+        if fitted.shape != value.shape:
+            report.resized.append(key)
+        chosen[key] = fitted
         report.matched.append(key)
     report.missing = [k for k in own if k not in chosen]
-    lost = [k for k in report.missing if not any(part in k for part in FRESH_AFTER_IMAGE)]
+    loaded = {_family(k) for k in chosen} - {None}
+    lost = [k for k in report.missing if _family(k) is None or _family(k) in loaded]
     if lost:
         raise CheckpointError(
             f"the weights lack {len(lost)} keys of the network, first '{lost[0]}'; nothing was loaded"
         )
     model.load_state_dict(chosen, strict=False)
     return report
+
+
+def _family(key: str) -> str | None:
+    """Which of the things that image weights lack the key is part of; weights have each of them whole or not at all."""
+    return next((part for part in FRESH_AFTER_IMAGE if part in key), None)
+
+
+def _nearest_length(times: list[Tensor], frames: int) -> Tensor:
+    return min(times, key=lambda time: abs(time.shape[1] - frames))
+
+
+def _fitted(key: str, value: Tensor, model: SefarNet, position_resize: str) -> Tensor:
+    """An embedding of the network's length, everything else as it is; what cannot be resized keeps its shape."""
+    if key.endswith("pos_embed") and value.ndim == 3 and math.isqrt(value.shape[1] - 1) ** 2 == value.shape[1] - 1:
+        return resize_position_embedding(value, model.encoder.grid, position_resize)
+    if key.startswith(TIME) and value.ndim == 3:
+        return resize_time_embedding(value, model.frames_per_granularity[int(key.removeprefix(TIME))])
+    return value
+
+
+def export_weights(model: SefarNet, path: str | Path) -> None:
+    """Write the network's weights under the release's key names, ``.safetensors`` or ``.pt``/``.pth``, values as is.
+
+    Raises:
+        CheckpointError: another suffix, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix not in (".safetensors", ".pt", ".pth"):
+        raise CheckpointError(f"{path}: expected the suffix .safetensors, .pt or .pth, got '{path.suffix}'")
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    try:
+        if path.suffix == ".safetensors":
+            save_file(state, path)
+        else:
+            torch.save(state, path)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be written ({error}); make room or choose another folder") from error

@@ -252,6 +252,10 @@ class DividedSpaceTimeViT(nn.Module):
                 out[g] = cls_BD
         return torch.stack(cast(list[Tensor], out))
 
+    def forward(self, tokens: list[Tensor]) -> Tensor:
+        """`encode` as a call of the module, which `torch.nn.Module.compile` acts on."""
+        return self.encode(tokens)
+
 
 def resize_position_embedding(pos_embed: Tensor, grid: int, mode: str) -> Tensor:
     """Resize (1, 1 + n², D) to (1, 1 + grid², D); the class token's row stays. `mode`: ``bicubic`` or ``nearest``."""
@@ -262,3 +266,10 @@ def resize_position_embedding(pos_embed: Tensor, grid: int, mode: str) -> Tensor
     extra = {"align_corners": False, "antialias": grid < old} if mode == "bicubic" else {}
     patches = F.interpolate(patches, size=(grid, grid), mode=mode, **extra)
     return torch.cat([pos_embed[:, :1], patches.flatten(2).transpose(1, 2)], 1)
+
+
+def resize_time_embedding(time_embed: Tensor, frames: int) -> Tensor:
+    """Resize (1, T, D) to (1, frames, D), linearly between the middles of T equal intervals of the clip."""
+    if time_embed.shape[1] == frames:
+        return time_embed
+    return F.interpolate(time_embed.transpose(1, 2), size=frames, mode="linear", align_corners=False).transpose(1, 2)

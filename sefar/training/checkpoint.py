@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import tempfile
 from collections.abc import Mapping
@@ -26,7 +27,8 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".part")
+        os.fchmod(descriptor, 0o644)  # mkstemp's 0600 would keep a checkpoint from the owner's colleagues
         with os.fdopen(descriptor, "wb") as out:
             torch.save({"format": FORMAT, "version": VERSION, **state}, out)
             out.flush()
@@ -45,14 +47,29 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         CheckpointError: missing, truncated, foreign, or of a newer version.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
+    if not os.path.isfile(path):  # unlike Path.is_file, no error where the folder may not be entered
+        raise CheckpointError(f"{path}: no such checkpoint; train at least one epoch first")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); ask its owner to let you") from error
     except Exception as error:  # torn zip files raise many kinds
-        raise CheckpointError(f"{path}: truncated or not a checkpoint ({type(error).__name__})") from error
+        raise CheckpointError(
+            f"{path}: truncated or not a checkpoint ({type(error).__name__}); restore it from a copy, or delete it and "
+            "train anew"
+        ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of this software; weights load through model.pretrained")
-    if state["version"] > VERSION:
-        raise CheckpointError(f"{path}: written by a newer version ({state['version']} > {VERSION}); update sefar")
+    version = state.get("version")
+    if not isinstance(version, int):
+        raise CheckpointError(f"{path}: expected a whole number as version, got {version!r}; restore it from a copy")
+    if version > VERSION:
+        raise CheckpointError(f"{path}: written by a newer version ({version} > {VERSION}); update sefar")
     return state
+
+
+def remove_leftovers(path: str | Path) -> None:
+    """Delete what killed writers of the checkpoint `path` have left beside it; only for a folder nobody else writes."""
+    path = Path(path)
+    for leftover in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+        leftover.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ Shape suffixes: N clips, K classes, T frames, S passes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from sefar.data.loaders import ClipReader
 from sefar.errors import ConfigError
 from sefar.models.granularity import SefarNet, normalise
 from sefar.ssl.teacher import TeacherConfig, ask
+from sefar.training.diagnostics import Answers, expected_calibration_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +48,17 @@ class Evaluation:
     """Scores of student and teacher on one part.
 
     Attributes:
-        metrics: percent: ``student_top1``, ``student_top5``, ``student_mean_class`` and the same for ``teacher`` where
-            there is one.
+        metrics: percent: ``student_top1``, ``student_top5``, ``student_mean_class``, ``student_ece`` (expected
+            calibration error) and the same for ``teacher`` where there is one.
         predictions: a row a clip: clip_id, path, start_frame, end_frame, label, student_top5, teacher_top5 (class
             indices, best first; None without a teacher), confidence and spread (of the teacher's passes, else of the
             student's).
+        answers: what ``student`` and, where there is one, ``teacher`` said; only of a final evaluation.
     """
 
     metrics: dict[str, float]
     predictions: pd.DataFrame
+    answers: dict[str, Answers] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -100,7 +103,7 @@ def top_k(probs_NK: Tensor, k: int = 5) -> np.ndarray:
 
 
 def accuracy_metrics(probs_NK: Tensor, label_N: np.ndarray, prefix: str) -> dict[str, float]:
-    """Top-1, top-5 and mean class accuracy in percent (classes without clips do not count)."""
+    """Top-1, top-5 and mean class accuracy (classes without clips do not count) and calibration error, in percent."""
     best = top_k(probs_NK)
     right_N = best[:, 0] == label_N
     per_class = [right_N[label_N == k].mean() for k in np.unique(label_N)]
@@ -108,6 +111,7 @@ def accuracy_metrics(probs_NK: Tensor, label_N: np.ndarray, prefix: str) -> dict
         f"{prefix}_top1": 100 * float(right_N.mean()),
         f"{prefix}_top5": 100 * float((best == label_N[:, None]).any(1).mean()),
         f"{prefix}_mean_class": 100 * float(np.mean(per_class)),
+        f"{prefix}_ece": expected_calibration_error(probs_NK.amax(1).numpy(), right_N),
     }
 
 
@@ -127,6 +131,7 @@ def evaluate_part(
     label_N = reader.label
     metrics: dict[str, float] = {}
     columns: dict[str, Any] = {}
+    answers: dict[str, Answers] = {}
     for prefix, model in (("student", student), ("teacher", teacher)):
         columns[f"{prefix}_top5"] = [None] * len(label_N)
         if model is None:
@@ -142,11 +147,14 @@ def evaluate_part(
         )
         metrics |= accuracy_metrics(probs_NK, label_N, prefix)
         columns[f"{prefix}_top5"] = top_k(probs_NK).tolist()
+        if final:
+            asked = _ask_part(model, reader, view_config, config, teacher_config, seed, device)
+            answers[prefix] = Answers(probs_NK.numpy(), *asked)
     table = reader.table[["clip_id", "path", "start_frame", "end_frame", "label"]].assign(**columns)
     if final:
-        asked = _ask_part(teacher or student, reader, view_config, config, teacher_config, seed, device)
-        table = table.assign(confidence=asked[0], spread=asked[1])
-    return Evaluation(metrics, table)
+        asked_of = answers.get("teacher", answers["student"])
+        table = table.assign(confidence=asked_of.confidence_N, spread=asked_of.spread_N)
+    return Evaluation(metrics, table, answers)
 
 
 def _ask_part(
@@ -157,18 +165,19 @@ def _ask_part(
     teacher_config: TeacherConfig,
     seed: int,
     device: torch.device,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Confidence and spread of every clip's middle view."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pseudo-label, confidence and spread (N,) of every clip's middle view; the same dropout for every network."""
     was_training = model.training
     model.eval()
-    confidence, spread = [], []
+    pseudo_label, confidence, spread = [], [], []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         for start in range(0, len(reader.table), config.batch):
             rows = range(start, min(start + config.batch, len(reader.table)))
             frames = normalise(view_batch(reader, rows, view_config, offset=0.5, position=0.5).to(device))
             said = ask(model, frames, teacher_config)
+            pseudo_label.append(said.label_B.cpu().numpy())
             confidence.append(said.confidence_B.cpu().numpy())
             spread.append(said.spread_B.cpu().numpy())
     model.train(was_training)
-    return np.concatenate(confidence), np.concatenate(spread)
+    return np.concatenate(pseudo_label), np.concatenate(confidence), np.concatenate(spread)

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from sefar.ssl.teacher import PseudoLabels
 
-BINS = 10
-SPREAD_MAX = 0.5  # a probability's standard deviation is at most about ½; larger values fall into the last bin
+BINS = 10  # of either
+# narrow where spreads lie and where Adaptive Regulation weighs (κ = 20: its factor falls from 0.99 at 0.01 to 0.24 at
+# 0.1); a probability's standard deviation is at most about ½, larger values fall into the last bin
+SPREAD_EDGES = (0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5)
 
 
 class RegulationHistogram:
-    """Counts over confidence × spread of one epoch; a new epoch starts it anew."""
+    """Counts over confidence [low, high) × spread (low, high] of one epoch; a new epoch starts it anew."""
 
     def __init__(self) -> None:
         self.epoch = 0
@@ -28,7 +30,7 @@ class RegulationHistogram:
             self.epoch = epoch
             self.counts_4CS.zero_()
         confidence = (said.confidence_B * BINS).long().clamp(0, BINS - 1)
-        spread = (said.spread_B / SPREAD_MAX * BINS).long().clamp(0, BINS - 1)
+        spread = torch.bucketize(said.spread_B, said.spread_B.new_tensor(SPREAD_EDGES[1:-1]))
         cell_B = (confidence * BINS + spread).cpu()
         known_B = hidden_label_B >= 0
         right_B = known_B & (said.label_B == hidden_label_B)
@@ -45,8 +47,8 @@ class RegulationHistogram:
                     "epoch": self.epoch,
                     "confidence_low": c / BINS,
                     "confidence_high": (c + 1) / BINS,
-                    "spread_low": s * SPREAD_MAX / BINS,
-                    "spread_high": (s + 1) * SPREAD_MAX / BINS,
+                    "spread_low": SPREAD_EDGES[s],
+                    "spread_high": SPREAD_EDGES[s + 1],
                     "clips": int(clips),
                     "known_clips": int(known),
                     "right_clips": int(right),

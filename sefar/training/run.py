@@ -1,26 +1,45 @@
-"""A training run in a folder: configuration, metrics, checkpoint, test result."""
+"""A training run in a folder: configuration, versions, metrics, event files, checkpoint, test result."""
 
 from __future__ import annotations
 
 import json
-import math
+import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-
-from tqdm import tqdm
+from typing import Any
 
 from sefar.config import TrainConfig
 from sefar.data.scopes import load_scope
-from sefar.errors import CheckpointError, DataError
-from sefar.training.checkpoint import load_checkpoint, save_checkpoint
+from sefar.errors import CheckpointError
+from sefar.training.checkpoint import load_checkpoint, remove_leftovers, save_checkpoint
 from sefar.training.device import choose_device
+from sefar.training.evaluation_files import describe, write_evaluation
+from sefar.training.events import EventFile
+from sefar.training.progress import ProgressBar
+from sefar.training.run_folder import (
+    CHECKPOINT,
+    CONFIG,
+    METRICS,
+    VERSIONS,
+    check_writable,
+    keep_epochs,
+    to_json,
+    write_whole,
+    writing,
+)
 from sefar.training.trainer import Trainer
+from sefar.training.versions import versions
+
+log = logging.getLogger(__name__)
 
 
 def train_in_folder(config: TrainConfig, folder: Path, *, resume: bool, device: str | None) -> dict[str, float]:
-    """Train in `folder`: ``config.json``, ``metrics.jsonl`` (a line an epoch), ``checkpoint.pt``, ``test.json``.
+    """Train in `folder` and evaluate on the test set.
+
+    The folder gets ``config.json``, ``versions.json``, ``metrics.jsonl`` (a line an epoch), TensorBoard event files,
+    ``checkpoint.pt`` (after every epoch) and in the end the files of `evaluation_files` for ``test``.
 
     Returns:
         The metrics of the test set, percent.
@@ -30,75 +49,67 @@ def train_in_folder(config: TrainConfig, folder: Path, *, resume: bool, device: 
         ConfigError: no such device.
         DataError: the folder cannot be written.
     """
-    checkpoint = folder / "checkpoint.pt"
+    checkpoint = folder / CHECKPOINT
     if os.path.exists(checkpoint) and not resume:  # unlike Path.exists, no error where a folder may not be entered
         raise CheckpointError(f"{folder}: holds a run already; go on with --resume, or give another --out")
-    _check_writable(folder)
+    check_writable(folder)
     choose_device(device)  # before clips are rendered
-    with closing(Trainer(config, load_scope(config.scope), device=device)) as trainer:
+    with closing(_WatchedTrainer(config, load_scope(config.scope), device=device)) as trainer:
         if resume and checkpoint.exists():
             trainer.load_state_dict(load_checkpoint(checkpoint))
-        with _naming(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            _write_whole(folder / "config.json", json.dumps(config.to_dict(), indent=1) + "\n")
-            _keep_epochs(folder / "metrics.jsonl", trainer.epoch)
-        with tqdm(total=trainer.epochs, initial=trainer.epoch, unit="epoch") as bar:
-            for report in trainer:
-                with _naming(folder), (folder / "metrics.jsonl").open("a", encoding="utf-8") as out:
-                    out.write(_to_json(report.to_dict()) + "\n")
-                save_checkpoint(checkpoint, trainer.state_dict())
-                bar.set_postfix_str(f"dev {report.dev_student_top1:.1f} %, {report.clips_per_second:.0f} clips/s")
-                bar.update()
-        metrics = trainer.evaluate("test").metrics
-    with _naming(folder):
-        _write_whole(folder / "test.json", _to_json(metrics, indent=1) + "\n")
-    return metrics
+        _open_folder(folder, trainer)
+        _train_epochs(folder, trainer)
+        evaluation = trainer.evaluate("test")
+        about = describe(trainer, "test")
+    write_evaluation(evaluation, folder, "test", classes=trainer.scope.classes, about=about)
+    return evaluation.metrics
 
 
-def _to_json(values: Mapping[str, float], indent: int | None = None) -> str:
-    """JSON text; NaN and infinities, which JSON lacks, become null."""
-    plain = {name: value if math.isfinite(value) else None for name, value in values.items()}
-    return json.dumps(plain, indent=indent, allow_nan=False)
+def _open_folder(folder: Path, trainer: Trainer) -> None:
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder / CHECKPOINT)
+        write_whole(folder / CONFIG, json.dumps(trainer.config.to_dict(), indent=1) + "\n")
+        now = versions(trainer.device, trainer.scope.split_hash)
+        if trainer.epoch:
+            _warn_of_changes(folder / VERSIONS, now)
+        write_whole(folder / VERSIONS, to_json(now, indent=1) + "\n")
+        keep_epochs(folder / METRICS, trainer.epoch)
 
 
-def _check_writable(folder: Path) -> None:
-    """See to it, without making anything yet, that the folder can be made and written."""
-    nearest = folder.absolute()
-    while not os.path.exists(nearest) and nearest != nearest.parent:
-        nearest = nearest.parent
-    if not nearest.is_dir():
-        raise DataError(f"{folder}: cannot be written ({nearest} is not a folder); choose another --out")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise DataError(f"{folder}: cannot be written (no permission in {nearest}); choose another --out")
-
-
-@contextmanager
-def _naming(folder: Path) -> Iterator[None]:
-    """Within the block, a failed write becomes one line that names the folder."""
+def _warn_of_changes(path: Path, now: dict[str, str | None]) -> None:
+    """Say where a resumed run goes on with other software than it began with: its numbers may differ a little."""
     try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise DataError(f"{folder}: cannot be written ({reason}); make room or choose another --out") from error
+        was = json.loads(path.read_text(encoding="utf-8"))
+        changed = [f"{name} {was.get(name)} → {value}" for name, value in now.items() if was.get(name) != value]
+    except (OSError, ValueError, AttributeError):  # of a run before there was this file, or damaged
+        return
+    if changed:
+        log.warning("%s: the run goes on with other versions (%s)", path.parent, ", ".join(changed))
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Write under a temporary name, then rename: a file of the name is never half there."""
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with temporary.open("w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def _train_epochs(folder: Path, trainer: _WatchedTrainer) -> None:
+    """Train what remains; after each epoch first its metrics are written, then the checkpoint."""
+    with writing(folder):
+        events = EventFile(folder, epochs_done=trainer.epoch)
+    with events, ProgressBar(trainer.config, trainer.steps_per_epoch, step=trainer.step) as bar:
+        trainer.on_step = bar.step_done
+        for report in trainer:
+            with writing(folder):
+                with (folder / METRICS).open("a", encoding="utf-8") as out:
+                    out.write(to_json(report.to_dict()) + "\n")
+                events.add(report)
+            save_checkpoint(folder / CHECKPOINT, trainer.state_dict())
+            bar.epoch_done(report)
 
 
-def _keep_epochs(metrics: Path, epochs: int) -> None:
-    """Drop lines of epochs that the checkpoint does not hold: they are trained again."""
-    if metrics.exists():
-        lines = metrics.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["epoch"] <= epochs]
-        _write_whole(metrics, "".join(line + "\n" for line in kept))
+class _WatchedTrainer(Trainer):
+    """A trainer that tells of every step."""
+
+    on_step: Callable[[int], None] | None = None
+
+    def train_step(self, *args: Any, **kwargs: Any) -> float:
+        rate = super().train_step(*args, **kwargs)
+        if self.on_step is not None:
+            self.on_step(self.step)
+        return rate

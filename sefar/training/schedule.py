@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from sefar.errors import ConfigError, nearest
+from sefar.training.precision import PRECISIONS
 
 OPTIMISERS = ("sgd", "adamw")
 UNDECAYED = ("pos_embed", "time_embed", "cls_token")  # AdamW leaves them, biases and norms alone
 SCHEDULES = ("step", "cosine", "constant")
+EMBEDDINGS = (*UNDECAYED, "patch_embed")  # what lies below the first block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,11 @@ class OptimConfig:
         clip_norm: greatest gradient norm; 0: no clipping.
         fresh_rate: factor on the learning rate of what image weights lack and so starts untrained: temporal attention,
             time embeddings, fusion, classifier.
+        layer_decay: λ in (0, 1]; the learning rate of layer l of a network of depth D is multiplied by λ^(D + 1 − l),
+            as in BEiT (arXiv 2106.08254) and MAE. Embeddings are layer 0, block i is layer i + 1, all above is D + 1.
+        precision: of the networks' calls in training and evaluation: ``auto`` is bfloat16 on a GPU that has it and
+            float32 elsewhere. Weights, losses and softmax are always float32.
+        compile: compile the encoder (`torch.compile`): a minute or two at the start for faster steps on a GPU.
     """
 
     optimiser: str = "sgd"
@@ -45,11 +53,15 @@ class OptimConfig:
     accumulate: int = 1
     clip_norm: float = 0.0
     fresh_rate: float = 1.0
+    layer_decay: float = 1.0
+    precision: str = "auto"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name, value, valid in (
             ("optimiser", self.optimiser, OPTIMISERS),
             ("schedule", self.schedule, SCHEDULES),
+            ("precision", self.precision, PRECISIONS),
         ):
             if value not in valid:
                 raise ConfigError(f"optim.{name}: '{value}' is unknown{nearest(value, valid)}")
@@ -61,6 +73,8 @@ class OptimConfig:
                 raise ConfigError(f"optim.{name}: expected a number ≥ 0, got {getattr(self, name)}")
         if not 0 <= self.momentum < 1:
             raise ConfigError(f"optim.momentum: expected a number in [0, 1), got {self.momentum}")
+        if not 0 < self.layer_decay <= 1:
+            raise ConfigError(f"optim.layer_decay: expected a number in (0, 1], got {self.layer_decay}")
         for name in ("learning_rate", "fresh_rate"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"optim.{name}: expected a number > 0, got {getattr(self, name)}")
@@ -77,6 +91,14 @@ def rate_factor(config: OptimConfig, step: int, total_steps: int) -> float:
     return 1.0
 
 
+def layer_of(name: str, depth: int) -> int:
+    """Layer of a parameter of that name, from 0 (embeddings) to depth + 1 (all above the blocks)."""
+    block = re.search(r"\bblocks\.(\d+)\.", name)
+    if block:
+        return int(block[1]) + 1
+    return 0 if any(part in name for part in EMBEDDINGS) else depth + 1
+
+
 def build_optimiser(config: OptimConfig, model: nn.Module, *, fresh: tuple[str, ...]) -> torch.optim.Optimizer:
     """Make the optimiser, its parameter groups carrying ``rate`` (their factor on the learning rate).
 
@@ -85,9 +107,11 @@ def build_optimiser(config: OptimConfig, model: nn.Module, *, fresh: tuple[str, 
         model: the student.
         fresh: parameters whose names hold one of these start untrained and get ``config.fresh_rate``.
     """
+    depth = max((layer_of(name, -1) for name, _ in model.named_parameters()), default=0)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         rate = config.fresh_rate if any(part in name for part in fresh) else 1.0
+        rate *= config.layer_decay ** (depth + 1 - layer_of(name, depth))
         decays = config.optimiser == "sgd" or (parameter.ndim >= 2 and not any(part in name for part in UNDECAYED))
         groups.setdefault((rate, config.weight_decay if decays else 0.0), []).append(parameter)
     param_groups = [

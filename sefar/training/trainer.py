@@ -5,15 +5,15 @@
         print(report.epoch, report.dev_student_top1)
 
 Every draw of a step is a function of the seed and the step's number, so a run that stops at any step boundary and goes
-on from `state_dict` equals the uninterrupted run bit for bit on a CPU.
-
-Shape suffixes: L labelled clips, B unlabelled clips, T frames of all granularities, N patches, D width, K classes.
+on from `state_dict` equals the uninterrupted run bit for bit on a CPU. An epoch is a number of optimiser steps, each of
+``optim.accumulate`` micro-batches, so no accumulation is ever left over at its end.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,25 +21,26 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from sefar.config import TrainConfig
-from sefar.data.augment import drop_channels
 from sefar.data.framestore import FrameStore
 from sefar.data.loaders import Batch, BatchSource, ClipReader
 from sefar.data.scopes import Scope
 from sefar.errors import CheckpointError, TrainingError
-from sefar.models.granularity import SefarNet, normalise
+from sefar.models.granularity import SefarNet
 from sefar.models.pretrained import FRESH_AFTER_IMAGE, load_pretrained
 from sefar.ssl import objective
-from sefar.ssl.mixing import Mix, draw_mix, mix_targets, mix_tokens
-from sefar.ssl.perturb import perturb
-from sefar.ssl.teacher import PseudoLabels, ask, ema_update, make_teacher
+from sefar.ssl.teacher import PseudoLabels, ema_update, make_teacher
 from sefar.ssl.weighting import build_weighting
 from sefar.training.device import choose_device
+from sefar.training.distributed import World
 from sefar.training.evaluate import Evaluation, evaluate_part
+from sefar.training.precision import autocast, choose_dtype, compile_encoder
 from sefar.training.regulation import RegulationHistogram
 from sefar.training.report import NAN, EpochReport
 from sefar.training.schedule import build_optimiser, set_learning_rate
+from sefar.training.step import Criterion, StepLoss
 
 
 class Trainer:
@@ -50,9 +51,12 @@ class Trainer:
         scope: its clips, as `load_scope` gives them.
         device: ``cpu``, ``cuda``, …; None: a GPU where there is one.
         frame_store: folder of the frame store; None: beside the data.
+        world: the processes that train together, each with a trainer of the same configuration and scope, which all
+            make the same calls. ``loader`` counts the clips of all processes together. None: alone.
 
     Raises:
-        ConfigError, CheckpointError: no such device, or the network or its weights cannot be made.
+        ConfigError, CheckpointError: no such device, the network or its weights cannot be made, or a batch does not
+            divide among the processes.
     """
 
     def __init__(
@@ -62,8 +66,10 @@ class Trainer:
         *,
         device: str | torch.device | None = None,
         frame_store: str | Path | None = None,
+        world: World | None = None,
     ) -> None:
-        self.config, self.scope = config, scope
+        self.config, self.scope, self.world = config, scope, world or World()
+        self.world.check(config.loader.labelled)
         self.device = choose_device(device)
         self.epochs = config.optim.epochs
         self.store = FrameStore(
@@ -78,19 +84,25 @@ class Trainer:
             views=config.views,
             seed=config.seed,
         )
-        self.frames = config.sampling.frames_per_granularity
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             student = SefarNet(
                 config.model,
                 image_size=config.views.size,
-                frames_per_granularity=self.frames,
+                frames_per_granularity=config.sampling.frames_per_granularity,
                 num_classes=scope.num_classes,
             )
         load_pretrained(student, config.model)
         self.student = student.to(self.device)
+        if config.optim.compile:
+            compile_encoder(self.student)
+        self.dtype = choose_dtype(config.optim.precision, self.device)
         self.teacher: SefarNet | None = None
         self.weighting = build_weighting(config.weighting, scope.num_classes).to(self.device)
+        self._forward = self.world.wrap(self.student, self.device)
+        self.criterion = Criterion(
+            config, self.student, self._forward, self.weighting, autocast=self._autocast, world=self.world
+        )
         self.optimiser = build_optimiser(config.optim, self.student, fresh=FRESH_AFTER_IMAGE)
         self.steps_per_epoch = config.optim.steps_per_epoch or max(
             1, -(-len(scope.unlabelled) // (config.loader.unlabelled * config.optim.accumulate))
@@ -99,6 +111,9 @@ class Trainer:
         self.step = 0  # optimiser steps finished
         self._sums: dict[str, list[float]] = {}  # running means of the epoch under way: [sum, count]
         self._histogram = RegulationHistogram()
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        return autocast(self.device, self.dtype)
 
     @property
     def epoch(self) -> int:
@@ -114,7 +129,7 @@ class Trainer:
         """Train to the end of the epoch under way and evaluate on dev.
 
         Raises:
-            TrainingError: a loss is not finite, or there is no epoch left.
+            TrainingError: a loss is not finite (its ``clip_ids`` are the batch's), or there is no epoch left.
             DecodeError: a clip does not decode.
         """
         if self.epoch >= self.epochs:
@@ -124,7 +139,7 @@ class Trainer:
             torch.cuda.reset_peak_memory_stats(self.device)
         with_unlabelled = self.config.objective.uses_unlabelled and epoch >= self.config.objective.warmup_epochs
         if with_unlabelled and self.teacher is None:
-            self.teacher = cast(SefarNet, make_teacher(self.student))
+            self._make_teacher()
         accumulate = self.config.optim.accumulate
         numbers = range(self.step * accumulate, (epoch + 1) * self.steps_per_epoch * accumulate)
         batches = self.source.batches(numbers, with_unlabelled=with_unlabelled)
@@ -172,16 +187,13 @@ class Trainer:
         rate = set_learning_rate(self.optimiser, self.config.optim, self.step, total_steps)
         self.optimiser.zero_grad(set_to_none=True)
         for part, batch in enumerate(micro_batches):
-            generator = torch.Generator().manual_seed(derived_seed(self.config.seed, self.step, part))
+            seed = derived_seed(self.config.seed, self.step, part)
             # dropout and drop path draw from the global stream, which is seeded per step and restored after the epoch
-            torch.manual_seed(derived_seed(self.config.seed, self.step, part) + 1)
-            loss = self._loss(batch.to(self.device), epoch, generator)
-            if not torch.isfinite(loss):
-                raise TrainingError(
-                    f"the loss is not finite at step {self.step} (epoch {epoch}); lower optim.learning_rate or look at "
-                    f"the batch's clips: {', '.join(batch.clip_ids[:8])}, …"
-                )
-            (loss / len(micro_batches)).backward()
+            torch.manual_seed(seed + 1)
+            with self._gradients_shared(last=part == len(micro_batches) - 1):
+                found = self.criterion(batch.to(self.device), self.teacher, epoch, torch.Generator().manual_seed(seed))
+                self._note(found, batch)
+                (found.total / len(micro_batches)).backward()
         if self.config.optim.clip_norm > 0:
             torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.config.optim.clip_norm)
         self.optimiser.step()
@@ -190,64 +202,32 @@ class Trainer:
         self.step += 1
         return rate
 
-    def _loss(self, batch: Batch, epoch: int, generator: torch.Generator) -> Tensor:
-        self.student.train()
-        labelled = normalise(batch.labelled_LTCHW)
-        if batch.weak_BTCHW is None or batch.strong_BTCHW is None or self.teacher is None:
-            logits_LK = self.student(labelled)
-            loss = objective.supervised_loss(logits_LK, batch.label_L)
-            self._note(total_loss=loss, supervised_loss=loss, labelled_top1=_top1(logits_LK, batch.label_L))
-            return loss
-        said = ask(self.teacher, normalise(batch.weak_BTCHW), self.config.teacher)
-        weight_B = self.weighting.weights(said.confidence_B, said.spread_B, said.label_B)
-        mix = self._draw_mix(len(weight_B), generator)
-        clean = perturb(normalise(batch.strong_BTCHW), self.frames, self.config.perturb, generator)
-        strong = drop_channels(clean, self.frames, self.config.views.channel_dropout, generator)
-        logits = self._student_logits(labelled, strong, clean, mix)
-        logits_LK, strong_BK = logits[: len(labelled)], logits[len(labelled) : len(labelled) + len(strong)]
-        supervised = objective.supervised_loss(logits_LK, batch.label_L)
-        unlabelled = objective.unlabelled_loss(strong_BK, said.label_B, weight_B)
-        mixed = torch.zeros_like(supervised)
-        if mix is not None:
-            target_BK, mixed_weight_B = mix_targets(said.probs_BK, weight_B, mix)
-            mixed = objective.mixed_loss(
-                logits[-len(strong) :], target_BK, mixed_weight_B, self.config.mixing.prediction
+    def _gradients_shared(self, *, last: bool) -> AbstractContextManager[object]:
+        """Gradients cross between processes once a step, with the last micro-batch."""
+        if isinstance(self._forward, DistributedDataParallel) and not last:
+            return self._forward.no_sync()
+        return nullcontext()
+
+    def _make_teacher(self) -> SefarNet:
+        self.teacher = cast(SefarNet, make_teacher(self.student))
+        if self.config.optim.compile:
+            compile_encoder(self.teacher)
+        return self.teacher
+
+    def _note(self, found: StepLoss, batch: Batch) -> None:
+        """Add a micro-batch to the epoch's means; of all processes, so that all stop where one loss is not finite."""
+        means = self.world.mean(torch.stack(list(found.parts.values()))).tolist()
+        values = dict(zip(found.parts, means, strict=True))
+        if not np.isfinite(values["total_loss"]):
+            raise TrainingError(
+                f"the loss is not finite at step {self.step} (epoch {self.epoch}); lower optim.learning_rate or look "
+                f"at the batch's clips: {', '.join(batch.clip_ids[:8])}, …",
+                clip_ids=batch.clip_ids,
             )
-        ramp = objective.ramp(epoch, self.epochs, self.config.objective.warmup_epochs)
-        total = objective.total_loss(supervised, unlabelled, mixed, self.config.objective, ramp)
-        self._note(
-            total_loss=total,
-            supervised_loss=supervised,
-            unlabelled_loss=unlabelled,
-            mixed_loss=mixed,
-            labelled_top1=_top1(logits_LK, batch.label_L),
-        )
-        self._note_pseudo_labels(said, weight_B, cast(Tensor, batch.hidden_label_B))
-        return total
-
-    def _draw_mix(self, clips: int, generator: torch.Generator) -> Mix | None:
-        if self.config.objective.gamma_mix == 0:
-            return None
-        return draw_mix(self.config.mixing, clips, len(self.frames), self.student.encoder.patches, generator)
-
-    def _student_logits(self, labelled: Tensor, strong: Tensor, clean: Tensor, mix: Mix | None) -> Tensor:
-        """Logits of labelled, strong and, where there is a mix, mixed clips, from one forward pass."""
-        if mix is None:
-            return self.student(torch.cat([labelled, strong]))
-        clips = len(strong)
-
-        def mixed(tokens: list[Tensor]) -> list[Tensor]:
-            out = []
-            for g, tokens_BTND in enumerate(tokens):
-                kept, own, other = tokens_BTND[:-clips], tokens_BTND[-2 * clips : -clips], tokens_BTND[-clips:]
-                out.append(torch.cat([kept, mix_tokens(own, other, mix, g)]))
-            return out
-
-        return self.student(torch.cat([labelled, strong, clean]), mixed)
-
-    def _note(self, **values: Tensor) -> None:
         for name, value in values.items():
-            self._add(name, float(value.detach()))
+            self._add(name, value)
+        if found.said is not None and found.weight_B is not None and batch.hidden_label_B is not None:
+            self._note_pseudo_labels(found.said, found.weight_B, batch.hidden_label_B.to(self.device))
 
     def _add(self, name: str, value: float) -> None:
         if not np.isnan(value):
@@ -256,9 +236,8 @@ class Trainer:
             entry[1] += 1
 
     def _note_pseudo_labels(self, said: PseudoLabels, weight_B: Tensor, hidden_label_B: Tensor) -> None:
-        self._note(
-            weight_mean=weight_B.mean(), confidence_mean=said.confidence_B.mean(), spread_mean=said.spread_B.mean()
-        )
+        for name, value_B in (("weight", weight_B), ("confidence", said.confidence_B), ("spread", said.spread_B)):
+            self._add(f"{name}_mean", float(value_B.mean()))
         quality = objective.pseudo_label_quality(said.label_B, weight_B, hidden_label_B)
         for name, value in quality.items():
             self._add(name, value)
@@ -269,19 +248,27 @@ class Trainer:
         return self._histogram.table()
 
     def evaluate(self, part: str, *, final: bool = True) -> Evaluation:
-        """Evaluate student and teacher on ``dev`` or ``test``; `final` uses all views and crops."""
+        """Evaluate student and teacher on ``dev`` or ``test``; `final` uses all views and crops.
+
+        Of several processes the first evaluates while the others wait; all get the result.
+        """
         table = {"dev": self.scope.dev, "test": self.scope.test}[part]
-        return evaluate_part(
-            self.student,
-            self.teacher,
-            ClipReader(table, self.store, self.config.sampling),
-            view_config=self.config.views,
-            config=self.config.evaluation,
-            teacher_config=self.config.teacher,
-            final=final,
-            seed=self.config.seed,
-            device=self.device,
-        )
+
+        def run() -> Evaluation:
+            with self._autocast():
+                return evaluate_part(
+                    self.student,
+                    self.teacher,
+                    ClipReader(table, self.store, self.config.sampling),
+                    view_config=self.config.views,
+                    config=self.config.evaluation,
+                    teacher_config=self.config.teacher,
+                    final=final,
+                    seed=self.config.seed,
+                    device=self.device,
+                )
+
+        return self.world.first(run, self.device)
 
     def state_dict(self) -> dict[str, Any]:
         """All that resuming needs; tensors and plain values only."""
@@ -312,8 +299,7 @@ class Trainer:
                 )
         self.student.load_state_dict(state["student"])
         if state["teacher"] is not None:
-            self.teacher = cast(SefarNet, make_teacher(self.student))
-            self.teacher.load_state_dict(state["teacher"])
+            self._make_teacher().load_state_dict(state["teacher"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.weighting.load_state_dict(state["weighting"])
         self.step = state["step"]
@@ -323,10 +309,6 @@ class Trainer:
     def close(self) -> None:
         """Let go of the mapped clips."""
         self.store.close()
-
-
-def _top1(logits_BK: Tensor, label_B: Tensor) -> Tensor:
-    return 100 * (logits_BK.detach().argmax(1) == label_B).float().mean()
 
 
 def derived_seed(seed: int, step: int, part: int) -> int:

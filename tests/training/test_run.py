@@ -12,10 +12,11 @@ import torch
 
 from sefar.config import TrainConfig
 from sefar.data.scopes import Scope
-from sefar.errors import ConfigError, DataError, SefarError
+from sefar.errors import CheckpointError, ConfigError, DataError, SefarError
 from sefar.training import run
 from sefar.training.device import choose_device
 from sefar.training.run import train_in_folder
+from sefar.training.run_folder import keep_epochs, to_json
 from sefar.training.trainer import Trainer
 
 
@@ -35,7 +36,7 @@ def test_a_run_is_strict_json_and_prints_nothing(
     config = tiny_config.override({"optim.epochs": 2})
     metrics = train_in_folder(config, tmp_path / "run", resume=False, device="cpu")
     assert capsys.readouterr().out == ""
-    assert json.loads((tmp_path / "run" / "test.json").read_text()) == metrics
+    assert json.loads((tmp_path / "run" / "evaluation-test.json").read_text())["metrics"] == metrics
 
     def refuse(name: str) -> None:
         raise AssertionError(f"{name} is no JSON")
@@ -43,12 +44,69 @@ def test_a_run_is_strict_json_and_prints_nothing(
     text = (tmp_path / "run" / "metrics.jsonl").read_text()
     lines = [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
     assert [line["unlabelled_loss"] is None for line in lines] == [True, False]  # the first epoch is warm-up
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
+    events, *others = sorted((p.name for p in (tmp_path / "run").iterdir()), key=lambda n: (n[:6] != "events", n))
+    assert events.startswith("events.out.tfevents.")
+    assert others == [
         "checkpoint.pt",
         "config.json",
+        "confusion-test.csv",
+        "evaluation-test.json",
         "metrics.jsonl",
-        "test.json",
+        "per_class-test.csv",
+        "predictions-test.parquet",
+        "pseudo_labels-test.csv",
+        "reliability-test.csv",
+        "versions.json",
     ]
+    versions = json.loads((tmp_path / "run" / "versions.json").read_text())
+    assert versions["torch"] == torch.__version__.partition("+")[0] and versions["decord"] == "0.6.0"
+    assert versions["device"] == "cpu" and versions["split_hash"] == tiny_scope.split_hash
+    assert {"python", "sefar", "torchvision", "timm", "numpy", "platform"} < set(versions)
+    assert None not in versions.values()
+
+
+def test_a_run_that_could_not_save_an_epoch_resumes_from_the_one_before(
+    tiny_config: TrainConfig,
+    tiny_scope: Scope,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    metrics = train_in_folder(tiny_config, whole, resume=False, device="cpu")
+    save = torch.save
+
+    def half(state: dict[str, Any], out: Any) -> None:
+        save(state, out)
+        if state["step"] == 4:  # the second epoch's
+            out.truncate(100)
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", half)
+        with pytest.raises(CheckpointError, match=r"checkpoint\.pt: cannot be written"):
+            train_in_folder(tiny_config, torn, resume=False, device="cpu")
+    assert len((torn / "metrics.jsonl").read_text().splitlines()) == 2  # written before the checkpoint
+    assert not (torn / "evaluation-test.json").exists()
+    (torn / "checkpoint.pt.x.part").write_bytes(b"of a killed writer")
+    versions = json.loads((torn / "versions.json").read_text())
+    (torn / "versions.json").write_text(json.dumps({**versions, "timm": "0.1"}))
+
+    assert train_in_folder(tiny_config, torn, resume=True, device="cpu") == metrics
+    assert [json.loads(line)["epoch"] for line in (torn / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]
+    assert not list(torn.glob("*.part"))
+    assert json.loads((torn / "versions.json").read_text()) == versions
+    assert [r.message for r in caplog.records if r.name == "sefar.training.run"] == [
+        f"{torn}: the run goes on with other versions (timm 0.1 → {versions['timm']})"
+    ]
+    for name in ("per_class-test.csv", "confusion-test.csv", "reliability-test.csv", "pseudo_labels-test.csv"):
+        assert (torn / name).read_text() == (whole / name).read_text()
+
+
+def test_json_knows_no_nan() -> None:
+    assert to_json({"a": float("nan"), "b": {"c": float("inf"), "d": 1.5}, "e": "x"}) == (
+        '{"a": null, "b": {"c": null, "d": 1.5}, "e": "x"}'
+    )
 
 
 def test_metrics_are_cut_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,9 +120,9 @@ def test_metrics_are_cut_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", fail)
         with pytest.raises(OSError):
-            run._keep_epochs(metrics, 2)
+            keep_epochs(metrics, 2)
     assert metrics.read_text() == text
-    run._keep_epochs(metrics, 2)
+    keep_epochs(metrics, 2)
     assert metrics.read_text() == '{"epoch": 1}\n{"epoch": 2}\n'
     assert os.listdir(tmp_path) == ["metrics.jsonl"]
 
@@ -92,7 +150,7 @@ def test_a_full_disk_is_one_line_and_the_trainer_is_closed(
     def fail(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run, "_write_whole", fail)
+    monkeypatch.setattr(run, "write_whole", fail)
     monkeypatch.setattr(Trainer, "close", lambda self: closed.append(self))
     with pytest.raises(DataError, match=r"run: cannot be written \(No space left on device\); make room"):
         train_in_folder(tiny_config, tmp_path / "run", resume=False, device="cpu")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from pathlib import Path
 
 import pandas as pd
@@ -122,12 +123,22 @@ def test_a_checkpoint_of_another_run_is_refused(tiny_config: TrainConfig, tiny_s
         other.load_state_dict(state)
 
 
-def test_non_finite_loss_stops_with_the_clips(tiny_config: TrainConfig, tiny_scope: Scope) -> None:
+@pytest.mark.parametrize("step", [0, 2])
+def test_non_finite_loss_stops_with_all_the_clips(tiny_config: TrainConfig, tiny_scope: Scope, step: int) -> None:
     trainer = Trainer(tiny_config, tiny_scope, device="cpu")
+    if step:
+        trainer.train_epoch()  # the warm-up
     with torch.no_grad():
         trainer.student.fc.weight.fill_(float("nan"))
-    with pytest.raises(TrainingError, match=r"not finite at step 0 .*fx-"):
+    with pytest.raises(TrainingError, match=rf"not finite at step {step} .*fx-.*, …$") as caught:
         trainer.train_epoch()
+    batch = trainer.source.batch(step, with_unlabelled=step > 0)
+    assert len(batch.clip_ids) == (16 if step else 4)
+    assert caught.value.clip_ids == batch.clip_ids
+    assert sum(name in str(caught.value) for name in set(batch.clip_ids)) <= 8
+    again = pickle.loads(pickle.dumps(caught.value))  # as between processes
+    assert (str(again), again.clip_ids) == (str(caught.value), batch.clip_ids)
+    assert trainer.step == step  # the step was not taken
 
 
 def test_a_clip_that_does_not_decode_is_named(tiny_config: TrainConfig, tiny_scope: Scope, tmp_path: Path) -> None:

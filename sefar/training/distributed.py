@@ -1,0 +1,159 @@
+"""One step shared by several processes, equal to the step of one process on the joined batch.
+
+`loader.labelled` counts the joined batch, so a configuration means the same whatever the number of processes. Every
+process reads batch n whole and makes every draw for the whole of it (perturbation, channel dropout, mixing partners,
+the teacher's head passes), then works on its own rows. What crosses between processes is the teacher's clip features
+(so that all know all pseudo-labels and hold the same weighting state), the gradients, and the reported means. Dropout
+and drop path of the student, and the teacher's drop path with ``teacher.stochastic=backbone``, are drawn per process.
+
+Shape suffixes: B joined clips, b a process's own clips, T frames of all granularities, F fusion width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from sefar.errors import ConfigError
+from sefar.models.granularity import SefarNet
+from sefar.ssl.mixing import Mix
+from sefar.ssl.teacher import Askable
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that train together; alone by default.
+
+    Attributes:
+        rank: this process, 0-based.
+        size: processes in all. More than one need torch's default process group.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def current(cls) -> World:
+        """The default process group where there is one, else alone."""
+        if dist.is_available() and dist.is_initialized():
+            return cls(dist.get_rank(), dist.get_world_size())
+        return cls()
+
+    def check(self, labelled: int) -> None:
+        """See to it that a batch of `labelled` clips divides evenly.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        if labelled % self.size:
+            raise ConfigError(f"loader.labelled: expected a multiple of the {self.size} processes, got {labelled}")
+
+    def share(self, x_B: Tensor) -> Tensor:
+        """This process's rows (b, …) of a joined tensor (B, …): rank r has the r-th of equal runs."""
+        own = len(x_B) // self.size
+        return x_B[self.rank * own : (self.rank + 1) * own] if self.size > 1 else x_B
+
+    def join(self, x_b: Tensor) -> Tensor:
+        """The joined rows (B, …) of every process's (b, …), in the order of ranks; no gradient passes."""
+        if self.size == 1:
+            return x_b
+        parts = [torch.empty_like(x_b) for _ in range(self.size)]
+        dist.all_gather(parts, x_b.contiguous())
+        return torch.cat(parts)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over the processes; a NaN of one is everyone's."""
+        if self.size == 1:
+            return values
+        values = values.clone()
+        dist.all_reduce(values)
+        return values / self.size
+
+    def wrap(self, net: SefarNet, device: torch.device) -> nn.Module:
+        """The student as it is called in training, its gradients averaged over the processes."""
+        if self.size == 1:
+            return net
+        return DistributedDataParallel(
+            net,
+            device_ids=[device] if device.type == "cuda" else None,
+            # one granularity has no pair to fuse
+            find_unused_parameters=not net.pairs,
+        )
+
+    def joint(self, teacher: SefarNet) -> Askable:
+        """The teacher as `ask` wants it: given a process's own frames, it answers for the joined batch."""
+        return _JointTeacher(teacher, self) if self.size > 1 else teacher
+
+    def spread_seeds(self) -> None:
+        """Let what is drawn next from torch's global streams differ between processes."""
+        if self.size > 1:
+            torch.manual_seed(torch.initial_seed() + 1 + self.rank)
+
+    def first(self, compute: Callable[[], T], device: torch.device) -> T:
+        """What `compute` gives on rank 0, on every process; so with what it raises.
+
+        The others wait: the group's timeout must exceed the time it takes.
+        """
+        if self.size == 1:
+            return compute()
+        box: list[object] = [None]
+        if self.rank == 0:
+            try:
+                box = [compute()]
+            except Exception as error:  # else the others would wait for the timeout
+                box = [error]
+        dist.broadcast_object_list(box, src=0, device=device)
+        if isinstance(box[0], Exception):
+            raise box[0]
+        return cast(T, box[0])
+
+
+class _JointTeacher:
+    """Own frames in, joined features out; the head then runs on all clips with the same dropout everywhere."""
+
+    def __init__(self, teacher: SefarNet, world: World) -> None:
+        self.teacher, self.world = teacher, world
+
+    def embed(self, frames_bTCHW: Tensor) -> list[Tensor]:
+        return self.teacher.embed(frames_bTCHW)
+
+    def features(self, tokens: list[Tensor]) -> Tensor:
+        return self.world.join(self.teacher.features(tokens).float())
+
+    def head_passes(self, features_BF: Tensor, passes: int) -> Tensor:
+        return self.teacher.head_passes(features_BF, passes)
+
+    def modules(self) -> Iterator[nn.Module]:
+        return self.teacher.modules()
+
+
+def partners_of_share(
+    clean_BTCHW: Tensor, mix: Mix, frames_per_granularity: tuple[int, ...], world: World
+) -> tuple[Tensor, Mix]:
+    """The frames that a process's own clips are mixed with, wherever the partners' rows are.
+
+    Args:
+        clean_BTCHW: joined frames, granularity after granularity.
+        mix: the joined draw.
+        frames_per_granularity: T_g.
+        world: whose share.
+
+    Returns:
+        Frames (b, T, C, H, W), row i the partner of own clip i in each granularity, and the same mix with row i as
+        partner i.
+    """
+    if world.size == 1:
+        return clean_BTCHW, mix
+    partner_bG = world.share(mix.partner_GB.T).to(clean_BTCHW.device)
+    parts = clean_BTCHW.split(frames_per_granularity, 1)
+    frames = torch.cat([part[partner_bG[:, g]] for g, part in enumerate(parts)], 1)
+    in_place = torch.arange(len(partner_bG)).expand(len(parts), -1)
+    return frames, replace(mix, partner_GB=in_place)
