@@ -33,7 +33,7 @@ from studies.results.store import ResultStore
 
 STUDY = "label_efficiency"
 # the recipe's small rates keep a dozen labels from being learnt by heart; hundreds of labels need larger ones
-FULL = ["loader.labelled=32", "optim.learning_rate=3e-4", "optim.fresh_rate=4", "optim.epochs=26"]
+FULL = ["loader.labelled=32", "optim.learning_rate=8e-4", "optim.fresh_rate=2", "optim.epochs=26"]
 
 
 @dataclasses.dataclass(frozen=True)

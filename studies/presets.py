@@ -36,7 +36,7 @@ PRESETS = {
     "default": Preset(
         about="6 trials on each of two scopes, 8 short epochs, minutes on two cores",
         trials=6,
-        overrides={"optim.epochs": 8, "optim.steps_per_epoch": 12},
+        overrides={"loader.labelled": 8, "optim.epochs": 8, "optim.steps_per_epoch": 12},
     ),
     "full": Preset(
         about="24 trials on each of four scopes, an hour or more on two cores",

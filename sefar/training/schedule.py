@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -33,8 +34,9 @@ class OptimConfig:
         steps_per_epoch: optimiser steps of an epoch; 0: one pass over the unlabelled clips.
         accumulate: micro-batches whose gradients make one optimiser step.
         clip_norm: greatest gradient norm; 0: no clipping.
-        fresh_rate: factor on the learning rate of what image weights lack and so starts untrained: temporal attention,
-            time embeddings, fusion, classifier.
+        fresh_rate: factor on the learning rate of what the pretrained weights lack and so starts untrained: fusion and
+            classifier, with image weights temporal attention and time embeddings too. Without pretrained weights
+            everything has the same rate.
         layer_decay: λ in (0, 1]; the learning rate of layer l of a network of depth D is multiplied by λ^(D + 1 − l),
             as in BEiT (arXiv 2106.08254) and MAE. Embeddings are layer 0, block i is layer i + 1, all above is D + 1.
         precision: of the networks' calls in training and evaluation: ``auto`` is bfloat16 on a GPU that has it and
@@ -99,18 +101,18 @@ def layer_of(name: str, depth: int) -> int:
     return 0 if any(part in name for part in EMBEDDINGS) else depth + 1
 
 
-def build_optimiser(config: OptimConfig, model: nn.Module, *, fresh: tuple[str, ...]) -> torch.optim.Optimizer:
+def build_optimiser(config: OptimConfig, model: nn.Module, *, fresh: Collection[str]) -> torch.optim.Optimizer:
     """Make the optimiser, its parameter groups carrying ``rate`` (their factor on the learning rate).
 
     Args:
         config: which optimiser.
         model: the student.
-        fresh: parameters whose names hold one of these start untrained and get ``config.fresh_rate``.
+        fresh: names of the parameters that the pretrained weights lack: they get ``config.fresh_rate``.
     """
     depth = max((layer_of(name, -1) for name, _ in model.named_parameters()), default=0)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        rate = config.fresh_rate if any(part in name for part in fresh) else 1.0
+        rate = config.fresh_rate if name in fresh else 1.0
         rate *= config.layer_decay ** (depth + 1 - layer_of(name, depth))
         decays = config.optimiser == "sgd" or (parameter.ndim >= 2 and not any(part in name for part in UNDECAYED))
         groups.setdefault((rate, config.weight_decay if decays else 0.0), []).append(parameter)

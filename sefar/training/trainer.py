@@ -29,7 +29,7 @@ from sefar.data.loaders import Batch, BatchSource, ClipReader
 from sefar.data.scopes import Scope
 from sefar.errors import CheckpointError, TrainingError
 from sefar.models.granularity import SefarNet
-from sefar.models.pretrained import FRESH_AFTER_IMAGE, load_pretrained
+from sefar.models.pretrained import load_pretrained
 from sefar.ssl import objective
 from sefar.ssl.teacher import PseudoLabels, ema_update, make_teacher
 from sefar.ssl.weighting import build_weighting
@@ -92,7 +92,7 @@ class Trainer:
                 frames_per_granularity=config.sampling.frames_per_granularity,
                 num_classes=scope.num_classes,
             )
-        load_pretrained(student, config.model)
+        loaded = load_pretrained(student, config.model)
         self.student = student.to(self.device)
         if config.optim.compile:
             compile_encoder(self.student)
@@ -103,7 +103,7 @@ class Trainer:
         self.criterion = Criterion(
             config, self.student, self._forward, self.weighting, autocast=self._autocast, world=self.world
         )
-        self.optimiser = build_optimiser(config.optim, self.student, fresh=FRESH_AFTER_IMAGE)
+        self.optimiser = build_optimiser(config.optim, self.student, fresh=loaded.missing if loaded else ())
         self.steps_per_epoch = config.optim.steps_per_epoch or max(
             1, -(-len(scope.unlabelled) // (config.loader.unlabelled * config.optim.accumulate))
         )

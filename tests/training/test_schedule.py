@@ -38,7 +38,8 @@ def network() -> SefarNet:
 
 def rates(config: OptimConfig, model: nn.Module) -> dict[str, tuple[float, float]]:
     """Learning rate and weight decay of each parameter by name."""
-    optimiser = build_optimiser(config, model, fresh=FRESH_AFTER_IMAGE)
+    fresh = [n for n, _ in model.named_parameters() if any(part in n for part in FRESH_AFTER_IMAGE)]
+    optimiser = build_optimiser(config, model, fresh=fresh)
     set_learning_rate(optimiser, config, 0, 10)
     names = {id(p): name for name, p in model.named_parameters()}
     found = {

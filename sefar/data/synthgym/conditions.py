@@ -41,23 +41,23 @@ class Difficulty:
         clutter: Number of background objects, both ends included.
     """
 
-    frames: tuple[int, int] = (28, 36)
-    height: Range = (0.56, 0.65)
-    zoom_change: Range = (0.94, 1.06)
-    offset: float = 0.03
-    drift: float = 0.022
-    follow: Range = (0.78, 0.95)
-    yaw: Range = (0.15, 0.45)
-    pitch: Range = (0.03, 0.17)
-    trim: float = 0.035
-    warp: float = 0.22
-    pose_noise: float = 0.06
-    style: float = 0.06
-    pixel_noise: Range = (2.0, 8.0)
-    light: Range = (0.8, 1.15)
-    other_side: float = 0.0
-    palette: float = 0.75
-    clutter: tuple[int, int] = (2, 7)
+    frames: tuple[int, int] = (24, 40)
+    height: Range = (0.38, 0.74)
+    zoom_change: Range = (0.88, 1.12)
+    offset: float = 0.095
+    drift: float = 0.04
+    follow: Range = (0.65, 0.95)
+    yaw: Range = (-0.82, 1.02)
+    pitch: Range = (-0.2, 0.46)
+    trim: float = 0.08
+    warp: float = 0.37
+    pose_noise: float = 0.265
+    style: float = 0.265
+    pixel_noise: Range = (3.0, 13.0)
+    light: Range = (0.7, 1.25)
+    other_side: float = 0.5
+    palette: float = 1.0
+    clutter: tuple[int, int] = (4, 12)
 
 
 DIFFICULTIES: dict[str, Difficulty] = {
@@ -68,9 +68,9 @@ DIFFICULTIES: dict[str, Difficulty] = {
     ),
     "standard": Difficulty(),
     "hard": Difficulty(
-        frames=(24, 40), height=(0.46, 0.64), zoom_change=(0.85, 1.15), offset=0.05, drift=0.05, follow=(0.6,
-        0.95), yaw=(-0.1, 0.6), pitch=(-0.02, 0.28), trim=0.09, warp=0.5, pose_noise=0.14, style=0.12,
-        pixel_noise=(5.0, 18.0), light=(0.6, 1.25), palette=1.0, clutter=(5, 14),
+        frames=(20, 44), height=(0.33, 0.77), zoom_change=(0.8, 1.2), offset=0.12, drift=0.06, follow=(0.5,
+        0.95), yaw=(-1.0, 1.2), pitch=(-0.3, 0.55), trim=0.12, warp=0.5, pose_noise=0.33, style=0.33,
+        pixel_noise=(6.0, 20.0), light=(0.55, 1.3), clutter=(6, 16),
     ),
 }  # fmt: skip
 
