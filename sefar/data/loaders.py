@@ -9,7 +9,7 @@ Shape suffixes: L labelled clips, B unlabelled clips, T frames of all granularit
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -116,8 +116,8 @@ class BatchSource:
         ids = np.concatenate([ids, self.unlabelled.clip_id[rows_B]])
         return Batch(labelled, label_L, weak, strong, hidden_B, tuple(ids))
 
-    def batches(self, numbers: range, *, with_unlabelled: bool) -> Iterator[Batch]:
-        """Batches in order, prepared ahead by `loader.workers` threads."""
+    def batches(self, numbers: range, *, with_unlabelled: bool) -> Generator[Batch]:
+        """Batches in order, prepared ahead by `loader.workers` threads, which end when it is closed."""
         workers = self.loader.workers
         if workers == 0:
             yield from (self.batch(n, with_unlabelled=with_unlabelled) for n in numbers)

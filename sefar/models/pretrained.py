@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -82,17 +83,21 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: missing or unreadable.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, no error where the folder may not be entered
         raise CheckpointError(
             f"{path}: no such weight file; give a .safetensors or .pt file, imagenet, embedded or none"
         )
     try:
         loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # torn files raise many kinds
-        raise CheckpointError(f"{path}: not a readable weight file ({type(error).__name__}: {error})") from error
+        raise CheckpointError(
+            f"{path}: not a readable weight file ({type(error).__name__}); fetch it anew or give another"
+        ) from error
     for nest in ("student", "model_state", "state_dict", "model"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(nest), Mapping):
             loaded = loaded[nest]
+    if not isinstance(loaded, Mapping):
+        raise CheckpointError(f"{path}: expected weights by name, got {type(loaded).__name__}; give another file")
     return {str(k): v for k, v in loaded.items() if isinstance(v, Tensor)}
 
 

@@ -18,6 +18,7 @@ from sefar.training.checkpoint import load_checkpoint
 from sefar.training.device import choose_device
 from sefar.training.evaluate import Evaluation
 from sefar.training.evaluation_files import describe, write_evaluation
+from sefar.training.precision import compile_encoder
 from sefar.training.run_folder import CHECKPOINT, CONFIG, check_writable
 from sefar.training.trainer import Trainer
 
@@ -150,6 +151,8 @@ def load_weights(trainer: Trainer, state: Mapping[str, Any], path: Path) -> None
         if state["teacher"] is not None:
             trainer.teacher = cast(SefarNet, make_teacher(trainer.student))
             trainer.teacher.load_state_dict(state["teacher"])
+            if trainer.config.optim.compile:
+                compile_encoder(trainer.teacher)
         trainer.step = int(state["step"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"

@@ -22,7 +22,7 @@ ROWS = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "ece": "ca
 
 
 def describe(trainer: Trainer, part: str) -> dict[str, Any]:
-    """What is evaluated: scope, hashes, epochs and steps trained, clips, classes, views, crops."""
+    """What is evaluated: scope, hashes, epochs and steps trained, clips, classes; and how, as it may differ each time."""
     scope, config = trainer.scope, trainer.config
     return {
         "scope": scope.name,
@@ -34,6 +34,9 @@ def describe(trainer: Trainer, part: str) -> dict[str, Any]:
         "classes": scope.num_classes,
         "views": config.evaluation.views,
         "crops": config.evaluation.crops,
+        "passes": config.teacher.passes,
+        "stochastic": config.teacher.stochastic,
+        "precision": str(trainer.dtype).removeprefix("torch."),
     }
 
 

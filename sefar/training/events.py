@@ -66,8 +66,13 @@ class EventFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        try:
             self._writer.close()
+        except OSError:
+            if error is None:  # on a full disk closing fails too; what went wrong first is what to tell
+                raise
 
 
 def tag(name: str) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -144,13 +144,15 @@ class Trainer:
         numbers = range(self.step * accumulate, (epoch + 1) * self.steps_per_epoch * accumulate)
         batches = self.source.batches(numbers, with_unlabelled=with_unlabelled)
         rate = 0.0
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+        # closed on an error too, else the loader's threads would go on reading clips
+        with closing(batches), torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             for _ in range(len(numbers) // accumulate):
                 wait_from = time.perf_counter()
                 micro_batches = [next(batches) for _ in range(accumulate)]
                 waited += time.perf_counter() - wait_from
                 rate = self.train_step(micro_batches)
-        batches.close()  # type: ignore[attr-defined]
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # the last step may still be under way
         train_seconds = time.perf_counter() - started
         clips = self.config.loader.labelled + (self.config.loader.unlabelled if with_unlabelled else 0)
         return self._report(
@@ -298,6 +300,7 @@ class Trainer:
                     "resume with the configuration and data it was written with"
                 )
         self.student.load_state_dict(state["student"])
+        self.teacher = None
         if state["teacher"] is not None:
             self._make_teacher().load_state_dict(state["teacher"])
         self.optimiser.load_state_dict(state["optimiser"])

@@ -168,6 +168,26 @@ def test_another_number_of_classes_leaves_the_classifier() -> None:
     assert torch.equal(model.ln3.weight, source.ln3.weight)
 
 
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"no weights", r"not a readable weight file \(\w+\); fetch it anew or give another"),
+        (slice(1), r"not a readable weight file \(UnpicklingError\)"),  # torch tells of it in several lines
+        ([torch.ones(1)], "expected weights by name, got list; give another file"),
+        (None, "no such weight file; give a .safetensors or .pt file"),
+    ],
+)
+def test_a_file_without_weights_is_named_in_one_line(content: object, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(CheckpointError, match=text) as caught:
+        read_weights(path)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
 # Export
 
 

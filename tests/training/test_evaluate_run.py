@@ -91,6 +91,7 @@ def test_views_may_be_changed_but_nothing_that_was_trained(run: Path, tmp_path: 
     evaluate_run(run, "test", device="cpu", overrides={"evaluation.views": "3", "teacher.passes": 2}, out=two)
     contents = [json.loads((folder / "evaluation-test.json").read_text()) for folder in (one, two)]
     assert [content["views"] for content in contents] == [1, 3]
+    assert contents[1]["passes"] == 2 and contents[1]["precision"] == "float32"
     assert contents[0]["config_hash"] == contents[1]["config_hash"]
     assert contents[0]["metrics"]["student_ece"] != contents[1]["metrics"]["student_ece"]
     assert sorted(os.listdir(run)) == ["checkpoint.pt", "config.json"]

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 
+from sefar.errors import DataError
 from sefar.training.events import EventFile, tag
 from sefar.training.report import EpochReport
 
@@ -90,3 +92,15 @@ def test_without_the_package_a_warning_says_so(
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         EventFile(tmp_path / "missing", epochs_done=0)
+
+
+def test_closing_does_not_hide_what_went_wrong_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    first, second = EventFile(tmp_path, epochs_done=0), EventFile(tmp_path, epochs_done=1)
+    monkeypatch.setattr(EventsWriter, "close", full)
+    with pytest.raises(DataError, match="^the first$"), first:
+        raise DataError("the first")
+    with pytest.raises(OSError, match="No space left"), second:
+        pass

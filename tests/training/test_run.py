@@ -59,7 +59,7 @@ def test_a_run_is_strict_json_and_prints_nothing(
         "versions.json",
     ]
     versions = json.loads((tmp_path / "run" / "versions.json").read_text())
-    assert versions["torch"] == torch.__version__.partition("+")[0] and versions["decord"] == "0.6.0"
+    assert versions["torch"].partition("+")[0] == torch.__version__.partition("+")[0] and versions["decord"] == "0.6.0"
     assert versions["device"] == "cpu" and versions["split_hash"] == tiny_scope.split_hash
     assert {"python", "sefar", "torchvision", "timm", "numpy", "platform"} < set(versions)
     assert None not in versions.values()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import threading
 from pathlib import Path
 
 import pandas as pd
@@ -114,6 +115,25 @@ def test_predictions_name_clips_and_windows(tiny_config: TrainConfig, tiny_scope
     assert {"path", "start_frame", "end_frame", "label", "confidence", "spread"} <= set(table.columns)
     assert all(len(top) == 5 for top in table.student_top5)
     assert table.confidence.between(1 / 12, 1).all()
+
+
+def test_a_state_of_the_warm_up_has_no_teacher(tiny_config: TrainConfig, tiny_scope: Scope) -> None:
+    begun = Trainer(tiny_config, tiny_scope, device="cpu").state_dict()
+    trainer = Trainer(tiny_config, tiny_scope, device="cpu")
+    trainer.train_epoch()
+    trainer.train_epoch()
+    assert trainer.teacher is not None
+    trainer.load_state_dict(begun)
+    assert trainer.teacher is None and trainer.step == 0
+
+
+def test_an_error_ends_the_loaders_threads(tiny_config: TrainConfig, tiny_scope: Scope) -> None:
+    trainer = Trainer(tiny_config.override({"loader.workers": 2}), tiny_scope, device="cpu")
+    with torch.no_grad():
+        trainer.student.fc.weight.fill_(float("nan"))
+    with pytest.raises(TrainingError):
+        trainer.train_epoch()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("loader")]
 
 
 def test_a_checkpoint_of_another_run_is_refused(tiny_config: TrainConfig, tiny_scope: Scope) -> None:

@@ -20,7 +20,7 @@ from sefar.data.synthgym.render import Frames, render_frames
 from sefar.data.synthgym.skeleton import POSE_COLUMNS
 from sefar.errors import ConfigError, DataError, nearest
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised whenever the same configuration would give other pictures or another table; part of the folder's
 name."""
 
