@@ -59,12 +59,14 @@ class ArmGrid:
         return cells
 
     def _run(self, arm: Arm, start: TrainConfig) -> GridRun:
+        config = self.ablation.config(arm, start)
+        # ablations whose reference is the recipe itself share its run; others (released recipes) have one of their own
+        shared = not arm.changes and config == start
         return GridRun(
             study=self.study,
-            # under the same recipe the ablations share their reference
-            role=f"{self.name}/{arm.name}" if arm.changes else "reference",
+            role="reference" if shared else f"{self.name}/{arm.name}",
             seed=start.seed,
-            config=self.ablation.config(arm, start),
+            config=config,
             parameters={**self.ablation.reference, **arm.changes},
         )
 

@@ -121,8 +121,8 @@ def test_wrong_values_say_what_was_expected(key: str, value: object, message: st
 
 
 def test_warm_up_must_leave_epochs() -> None:
-    with pytest.raises(ConfigError, match=r"^objective\.warmup_epochs: 2 leaves none of 2 epochs.*raise optim\.epochs"):
-        TINY.override({"optim.epochs": 2})
+    with pytest.raises(ConfigError, match=r"^objective\.warmup_epochs: 1 leaves none of 1 epochs.*raise optim\.epochs"):
+        TINY.override({"optim.epochs": 1})
     assert with_method(TINY, "supervised").override({"optim.epochs": 1}).optim.epochs == 1
 
 

@@ -36,17 +36,26 @@ IGNORED = ("head.", "head_drist.", "fc_norm.", "pre_logits.")  # an image classi
 
 @dataclass
 class LoadReport:
-    """What became of each key: `matched`, `missing` (kept at initialisation), `unexpected` (unused), `resized`."""
+    """What became of each key.
+
+    Attributes:
+        matched: loaded.
+        missing: not among the weights; at initialisation, but for those `copied`.
+        unexpected: among the weights, not used.
+        resized: loaded into another grid or number of frames.
+        copied: of the missing, those that start as a copy of their spatial counterpart.
+    """
 
     matched: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     resized: list[str] = field(default_factory=list)
+    copied: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return (
             f"{len(self.matched)} matched, {len(self.missing)} missing, {len(self.unexpected)} unexpected, "
-            f"{len(self.resized)} resized"
+            f"{len(self.resized)} resized, {len(self.copied)} copied"
         )
 
 
@@ -118,10 +127,11 @@ def _imagenet(config: ModelConfig) -> dict[str, Tensor]:
 def load_weights(model: SefarNet, state: Mapping[str, Tensor], *, position_resize: str = "bicubic") -> LoadReport:
     """Copy `state` into `model` by our keys (the release's), resizing embeddings of another grid or frame count.
 
-    An image ViT's keys go to the encoder; what it cannot have (time, fusion, classifier) stays as initialised. So does
-    the classifier when the number of classes differs. Weights of another number of granularities give each of ours the
-    time embedding of the nearest length (of two as near, the first), while the global fusion, whose input is another,
-    stays as initialised.
+    An image ViT's keys go to the encoder; what it cannot have (time, fusion, classifier) stays as initialised. Only
+    temporal attention and its norm then start as copies of the spatial ones, as TimeSformer's do; their output is still
+    zero, by `temporal_fc`. The classifier stays as initialised when the number of classes differs. Weights of another
+    number of granularities give each of ours the time embedding of the nearest length (the first of two as near), while
+    the global fusion, whose input is another, stays as initialised.
 
     Raises:
         CheckpointError: anything else, or a part of what an image ViT lacks, is missing or of another shape; the model
@@ -159,6 +169,13 @@ def load_weights(model: SefarNet, state: Mapping[str, Tensor], *, position_resiz
         raise CheckpointError(
             f"the weights lack {len(lost)} keys of the network, first '{lost[0]}'; nothing was loaded"
         )
+    if "temporal_" not in loaded:
+        spatial = {k: v for k, v in chosen.items() if ".attn." in k or ".norm1." in k}
+        copies = {
+            k.replace(".attn.", ".temporal_attn.").replace(".norm1.", ".temporal_norm1."): v for k, v in spatial.items()
+        }
+        report.copied = list(copies)
+        chosen |= copies
     model.load_state_dict(chosen, strict=False)
     return report
 

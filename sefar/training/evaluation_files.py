@@ -22,7 +22,7 @@ ROWS = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "ece": "ca
 
 
 def describe(trainer: Trainer, part: str) -> dict[str, Any]:
-    """What is evaluated: scope, hashes, epochs and steps trained, clips, classes; and how, as it may differ each time."""
+    """What is evaluated: scope, hashes, epochs and steps trained, clips, classes; how the networks are asked."""
     scope, config = trainer.scope, trainer.config
     return {
         "scope": scope.name,

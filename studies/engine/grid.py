@@ -230,9 +230,10 @@ def _run_all(left: list[GridRun], options: GridOptions, uri: str, say: Callable[
             ahead = (time.perf_counter() - started) / number * (len(left) - number)
             say(f"[{number}/{len(left)}] {line}" + (f"; about {clock(ahead)} to go" if number < len(left) else ""))
     except BrokenProcessPool as error:
+        mend = f"--concurrency below {concurrency}" if concurrency > 1 else "more memory"
         raise GridFailure(
             "a run's process died, perhaps for want of memory; finished epochs are kept: run the same command again, "
-            f"with --concurrency below {concurrency}"
+            f"with {mend}"
         ) from error
     except BaseException:  # Ctrl-C in particular: finished epochs are in the store, nobody waits for the rest
         for child in set(multiprocessing.active_children()) - others:

@@ -45,7 +45,7 @@ def test_the_whole_clip_shows_what_was_rendered(clip: Path) -> None:
     row = clip_table(SMALL).iloc[0]
     frames = decode_clip(clip)
     assert (frames.shape, frames.dtype) == ((row.end_frame, 64, 64, 3), np.uint8)
-    assert np.abs(frames.astype(int) - clip_frames(SMALL, row.clip_id)).mean() < 8
+    assert np.abs(frames.astype(int) - clip_frames(SMALL, row.clip_id)).mean() < 10
 
 
 @pytest.mark.parametrize("window", [(0, 1), (5, 9), (5, 6), (20, -1), (0, -1)])
@@ -90,7 +90,7 @@ def test_clips_72_pixels_wide(tmp_path: Path) -> None:
     frames = decode_clip(one_clip(config, tmp_path))
     rendered = clip_frames(config, clip_table(config).clip_id[0])
     assert frames.shape == rendered.shape == (len(frames), 72, 72, 3)
-    assert np.abs(frames.astype(int) - rendered).mean() < 8
+    assert np.abs(frames.astype(int) - rendered).mean() < 10
 
 
 # Errors

@@ -128,6 +128,37 @@ def test_a_run_that_fails_does_not_stop_the_others(
     assert capsys.readouterr().out.startswith("4 runs, 2 to run\n")
 
 
+@pytest.mark.parametrize(("concurrency", "mend"), [(1, "more memory"), (2, "--concurrency below 2")])
+def test_a_process_that_dies_is_one_line_and_its_run_is_taken_up(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    concurrency: int,
+    mend: str,
+) -> None:
+    command = [*ARMS, "--seeds", 1, "--store", tmp_path / "s", "--concurrency", concurrency, *SHORT]
+    monkeypatch.setenv("TOY_DIES", "1")
+    assert call(monkeypatch, *command) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: a run's process died") and said.endswith(f"again, with {mend}\n")
+    assert said.count("\n") == 1
+    monkeypatch.delenv("TOY_DIES")
+    assert call(monkeypatch, *command, "--resume") == 0
+    assert (ResultStore(str(tmp_path / "s")).trials().status == FINISHED).all()
+
+
+def test_a_reference_other_than_the_recipe_is_named_by_its_ablation() -> None:
+    def roles(study: str, recipe: str) -> list[str]:
+        flags = ["--seeds", "1", "--recipe", recipe]
+        return [run.role for run in script.grid_of(script.parser().parse_args([study, *flags])).runs()]
+
+    # the paper's reversal is not the released recipe's, whose teacher has the reference's passes
+    assert "reference" not in roles("perturbations", "released_vit_s")
+    assert roles("perturbations", "released_vit_s")[0] == "perturbations/reverse_fine"
+    for study, recipe in (("passes", "released_vit_s"), ("perturbations", "paper_vit_s")):
+        assert roles(study, recipe).count("reference") == 1
+
+
 def test_dry_run_lists_every_run_and_touches_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

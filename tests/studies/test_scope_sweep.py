@@ -69,7 +69,7 @@ def script(*flags: str, cwd: Path | None = None, **environment: str) -> subproce
         (["--workers", "2"], "several workers is not there yet"),
         (["--address", "loca"], "did you mean 'local'?"),
         (["--name", "a/b"], "--name"),
-        (["--epochs", "2"], "objective.warmup_epochs"),
+        (["--epochs", "1"], "objective.warmup_epochs"),
     ],
 )
 def test_bad_flags_are_one_line(flags, text, tmp_path, capsys, monkeypatch):
@@ -276,7 +276,7 @@ def test_a_second_run_says_that_all_is_done(swept):
 def test_other_settings_under_the_same_name_are_refused(swept):
     for study, text in (
         (make_study(epochs=7), "optim.epochs 6 → 7"),
-        (make_study(base=recipe("synthgym_tiny", {"optim.epochs": 6})), "objective.warmup_epochs 0 → 2"),
+        (make_study(base=recipe("synthgym_tiny", {"optim.epochs": 6})), "objective.warmup_epochs 0 → 1"),
         (make_study(seed=5), "another search seed"),
     ):
         with pytest.raises(ConfigError, match=text):
