@@ -130,8 +130,8 @@ def load_weights(model: SefarNet, state: Mapping[str, Tensor], *, position_resiz
     An image ViT's keys go to the encoder; what it cannot have (time, fusion, classifier) stays as initialised. Only
     temporal attention and its norm then start as copies of the spatial ones, as TimeSformer's do; their output is still
     zero, by `temporal_fc`. The classifier stays as initialised when the number of classes differs. Weights of another
-    number of granularities give each of ours the time embedding of the nearest length (the first of two as near), while
-    the global fusion, whose input is another, stays as initialised.
+    number of granularities give our context the time embedding of theirs, our fine elements that of the fine element of
+    nearest length (the first of two as near), while the global fusion, whose input is another, stays as initialised.
 
     Raises:
         CheckpointError: anything else, or a part of what an image ViT lacks, is missing or of another shape; the model
@@ -146,7 +146,7 @@ def load_weights(model: SefarNet, state: Mapping[str, Tensor], *, position_resiz
     times = [state[k] for k in sorted(state, key=lambda k: (len(k), k)) if k.startswith(TIME)]
     if times and len(times) != len(model.frames_per_granularity):
         state = {k: v for k, v in state.items() if not k.startswith(TIME)}
-        state |= {f"{TIME}{g}": _nearest_length(times, t) for g, t in enumerate(model.frames_per_granularity)}
+        state |= _times_by_role(times, model)
         fresh = ("global_fusion.",)
     for key, value in state.items():
         if key not in own or key.startswith(fresh) or (key.startswith("fc.") and value.shape != own[key].shape):
@@ -185,8 +185,17 @@ def _family(key: str) -> str | None:
     return next((part for part in FRESH_AFTER_IMAGE if part in key), None)
 
 
-def _nearest_length(times: list[Tensor], frames: int) -> Tensor:
-    return min(times, key=lambda time: abs(time.shape[1] - frames))
+def _times_by_role(times: list[Tensor], model: SefarNet) -> dict[str, Tensor]:
+    """The context's time embedding to our context; to each fine element that of the fine element of nearest length.
+
+    Weights without fine elements leave ours at their start, zero.
+    """
+    *fine, context = times
+    chosen = [
+        min(fine, key=lambda time: abs(time.shape[1] - own.shape[1])) if fine else own.detach()
+        for own in list(model.encoder.time_embed)[:-1]
+    ]
+    return {f"{TIME}{g}": time for g, time in enumerate([*chosen, context])}
 
 
 def _fitted(key: str, value: Tensor, model: SefarNet, position_resize: str) -> Tensor:

@@ -114,10 +114,8 @@ def test_other_frame_counts_resize_time_and_load_the_rest() -> None:
     assert torch.equal(ours[2], resize_time_embedding(theirs[2], 8))
 
 
-@pytest.mark.parametrize(("frames", "sources"), [((4, 2), (2, 0)), ((3, 5, 2, 1), (0, 2, 0, 0)), ((8,), (2,))])
-def test_another_number_of_granularities_takes_the_nearest_lengths(
-    frames: tuple[int, ...], sources: tuple[int, ...]
-) -> None:
+@pytest.mark.parametrize(("frames", "sources"), [((4, 2), (0, 2)), ((3, 5, 2, 1), (0, 0, 0, 2)), ((8,), (2,))])
+def test_another_number_of_granularities_takes_time_by_role(frames: tuple[int, ...], sources: tuple[int, ...]) -> None:
     source, model = tiny((2, 2, 4), seed=1), tiny(frames, seed=2)
     before, state = values_of(model), source.state_dict()
     report = load_weights(model, state)
@@ -125,7 +123,7 @@ def test_another_number_of_granularities_takes_the_nearest_lengths(
     for g, (length, chosen) in enumerate(zip(frames, sources, strict=True)):
         expected = resize_time_embedding(source.encoder.time_embed[chosen], length)
         assert torch.equal(after[f"vit.model.time_embed.{g}"], expected), g
-    resized = [g for g, t in enumerate(frames) if t not in (2, 4)]
+    resized = [g for g, (t, chosen) in enumerate(zip(frames, sources, strict=True)) if t != (2, 2, 4)[chosen]]
     assert report.resized == [f"vit.model.time_embed.{g}" for g in resized]
     # the fusion of all parts has another input; it alone starts untrained, and the report says so
     fresh = {"global_fusion.weight", "global_fusion.bias"}
@@ -133,6 +131,14 @@ def test_another_number_of_granularities_takes_the_nearest_lengths(
     assert all(torch.equal(after[key], before[key]) for key in fresh)
     for key in set(after) - fresh:
         assert "time_embed" in key or torch.equal(after[key], state[key]), key
+
+
+def test_weights_without_fine_elements_give_the_context_alone() -> None:
+    source, model = tiny((4,), seed=1), tiny((2, 3), seed=2)
+    before = values_of(model)
+    load_weights(model, source.state_dict())
+    assert torch.equal(model.encoder.time_embed[0], before["vit.model.time_embed.0"])
+    assert torch.equal(model.encoder.time_embed[1], resize_time_embedding(source.encoder.time_embed[0], 3))
 
 
 # Whole or not at all
