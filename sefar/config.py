@@ -17,6 +17,7 @@ from sefar.data.loaders import LoaderConfig
 from sefar.data.sampling import SamplingConfig
 from sefar.data.scopes import ScopeConfig
 from sefar.errors import ConfigError, nearest
+from sefar.models.pretrained import embedded_digest
 from sefar.models.timesformer import ModelConfig
 from sefar.ssl.mixing import MixingConfig
 from sefar.ssl.objective import ObjectiveConfig
@@ -117,10 +118,18 @@ class TrainConfig:
         return self.from_dict(nested)
 
     def content_hash(self) -> str:
-        """Twelve hex digits over everything that can change a result (not where the data lies, nor loader workers)."""
+        """Twelve hex digits over everything that can change a result (not where the data lies, nor loader workers).
+
+        Among it what is not in the configuration itself: the content of the shipped weights and, of SynthGym, all that
+        decides its pictures. A store's runs on other pictures or weights thus are other runs.
+        """
         values = self.to_dict()
         values["scope"].pop("root")
         values["loader"].pop("workers")
+        if self.model.pretrained == "embedded":
+            values["embedded_weights"] = embedded_digest(self.model.name)
+        if self.scope.name.startswith("synthgym/"):
+            values["synthgym_content"] = self.scope.synthgym.content_hash()
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -198,12 +198,12 @@ PASSES = Ablation(
 )
 
 
-def _frames(*frames: int, about: str, mode: str = "slots", **further: Any) -> Arm:
+def _frames(*frames: int, about: str, mode: str = "slots", further: Mapping[str, Any] | None = None) -> Arm:
     changes: dict[str, Any] = {"sampling.frames_per_granularity": frames} if frames != (2, 2, 4) else {}
     if mode != "slots":
         changes["sampling.mode"] = mode
     name = "-".join(map(str, frames)) + ("" if mode == "slots" else f"-{mode}")
-    return Arm(name=name, about=about, changes=changes | further.get("changes", {}))
+    return Arm(name=name, about=about, changes=changes | dict(further or {}))
 
 
 SAMPLING = Ablation(
@@ -218,7 +218,7 @@ SAMPLING = Ablation(
     arms=(
         _frames(2, 2, 4, about="two fine elements and a context: SeFAR"),
         _frames(2, 2, 4, mode="local", about="fine elements are short windows"),
-        _frames(8, about="context alone; warp, there being no fine element to reverse", changes=WARP),
+        _frames(8, about="context alone; warp, there being no fine element to reverse", further=WARP),
         _frames(2, 6, about="one short fine element"),
         _frames(4, 4, about="one long fine element"),
         _frames(4, 4, mode="local", about="one long fine element, a window"),

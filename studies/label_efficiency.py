@@ -9,72 +9,45 @@ all labels. Seed s is both the training seed and the label split's. Finished run
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
-import os
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import torch
-
 from sefar.cli import parse_overrides, run_reporting_errors
 from sefar.config import TrainConfig
 from sefar.recipes import recipe, with_method
-from studies.engine.spec import TrialSpec
-from studies.engine.trial_run import RunSettings, TrialRun
-from studies.engine.workload import load_workload
+from studies.engine.grid import GridFailure, GridOptions, GridRun, grid_failures, run_grid
 from studies.results.comparison import method_table
 from studies.results.schema import FINISHED
-from studies.results.store import ResultStore
 
 STUDY = "label_efficiency"
 # the recipe's small rates keep a dozen labels from being learnt by heart; hundreds of labels need larger ones
 FULL = ["loader.labelled=32", "optim.learning_rate=8e-4", "optim.fresh_rate=2", "optim.epochs=26"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One run of the grid; `method` carries FixMatch's threshold, `labels` what its scope labels."""
-
-    method: str
-    labels: str
-    seed: int
-    config: TrainConfig
-
-    @property
-    def spec(self) -> TrialSpec:
-        """As a trial of the store."""
-        return TrialSpec(
-            trial_id=f"{self.method}-{self.labels}-{self.seed}-{self.config.content_hash()}",
-            study=STUDY,
-            scope=self.config.scope.name,
-            number=self.seed,
-            role=f"{self.method} @{self.labels}",
-            config=self.config.to_dict(),
-            parameters={},
-        )
+def named(method: str, labels: str, config: TrainConfig) -> GridRun:
+    """A run of the grid; `method` carries FixMatch's threshold, `labels` what the scope labels."""
+    return GridRun(study=STUDY, role=f"{method} @{labels}", seed=config.seed, config=config)
 
 
-def grid(args: argparse.Namespace) -> list[Run]:
+def grid(args: argparse.Namespace) -> list[GridRun]:
     """All runs, seed by seed, so that a stopped study has whole comparisons."""
     base = recipe(args.recipe, {"scope.root": args.root, **parse_overrides(tuple(args.set))})
     runs = []
     for seed in range(args.seeds):
         few = base.override({"seed": seed, "scope.name": f"{args.subset}@{args.labels}#{seed}"})
         whole = few.override({"scope.name": f"{args.subset}@1#{seed}"})
-        runs += [Run("sefar", args.labels, seed, few)]
-        runs += [Run("supervised", args.labels, seed, with_method(few, "supervised"))]
+        runs += [named("sefar", args.labels, few)]
+        runs += [named("supervised", args.labels, with_method(few, "supervised"))]
         for threshold in args.thresholds:
             fixmatch = with_method(few, "fixmatch").override({"weighting.threshold": threshold})
-            runs += [Run(f"fixmatch τ={threshold}", args.labels, seed, fixmatch)]
+            runs += [named(f"fixmatch τ={threshold}", args.labels, fixmatch)]
         if args.full:
             all_labels = with_method(whole, "supervised").override(parse_overrides(tuple(args.full_set)))
-            runs += [Run("supervised", "all", seed, all_labels)]
-    return [r for r in runs if not args.only or r.method.split()[0] in args.only]
+            runs += [named("supervised", "all", all_labels)]
+    return [r for r in runs if not args.only or r.role.split()[0] in args.only]
 
 
 def main() -> None:
@@ -90,42 +63,21 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="methods to run: sefar supervised fixmatch")
     parser.add_argument("--store", default="runs/label_efficiency")
     parser.add_argument("--root", default="data")
-    parser.add_argument("--concurrency", type=int, default=os.cpu_count() or 1, help="runs at once, one thread each")
+    parser.add_argument("--concurrency", type=int, help="runs at once; default: one a core")
     parser.add_argument("--table", type=Path, help="write the table to this Markdown file")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="dotted overrides of the recipe")
     args = parser.parse_args()
-    store = ResultStore(args.store, create=True)
-    settings = RunSettings(store=args.store, threads=1, study={"recipe": args.recipe})
     runs = grid(args)
-    finished = set(store.trials(study=STUDY).query(f"status == '{FINISHED}'").trial_id)
-    missing = [run for run in runs if run.spec.trial_id not in finished]
-    for run in missing:
-        load_workload(settings.workload).prepare(run.config)
-    # fresh interpreters: torch must not be forked, and each takes one thread of its own
-    with ProcessPoolExecutor(args.concurrency, mp_context=get_context("spawn")) as pool:
-        for number, line in enumerate(pool.map(execute, missing, [settings] * len(missing)), 1):
-            print(f"[{number}/{len(missing)}] {line}", flush=True)
-    mine = [run.spec.trial_id for run in runs]
-    trials = store.trials(study=STUDY)
-    text = method_table(
-        trials[trials.trial_id.isin(mine)], command=" ".join(["python studies/label_efficiency.py", *sys.argv[1:]])
-    )
+    options = GridOptions(store=args.store, recipe=args.recipe, concurrency=args.concurrency)
+    store = run_grid(runs, options, lambda line: print(line, flush=True))
+    if (reason := grid_failures(runs, store)) is not None:
+        raise GridFailure(reason)
+    trials = store.trials(study=STUDY).query(f"status == '{FINISHED}'")
+    mine = trials[trials.trial_id.isin([run.trial_id for run in runs])]
+    text = method_table(mine, command=" ".join(["python studies/label_efficiency.py", *sys.argv[1:]]))
     print(text)
     if args.table:
         args.table.write_text(text, encoding="utf-8")
-
-
-def execute(run: Run, settings: RunSettings) -> str:
-    """Run one trial to its end in this process, on one thread."""
-    torch.set_num_threads(1)
-    trial = TrialRun(run.spec, settings, 1)
-    while not trial.step()["done"]:
-        pass
-    trial.close()
-    row = trial.row
-    teacher = row.get("test_teacher_top1", float("nan"))
-    scores = f"test student {row['test_student_top1']:.1f} %, teacher {teacher:.1f} %"
-    return f"{run.spec.role} seed {run.seed}: {scores}, {row['seconds']:.0f} s"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+import sefar.config as config_module
 from sefar.config import TrainConfig
+from sefar.data.synthgym import table
 from sefar.errors import ConfigError
 from sefar.recipes import METHODS, RECIPES, recipe, with_method
 
@@ -210,6 +212,20 @@ def test_the_hash_changes_with_all_that_can_change_a_result() -> None:
     assert same == {"scope.root", "loader.workers"}
     assert len(set(hashes.values())) == len(hashes) - 2
     assert all(len(value) == 12 and int(value, 16) >= 0 for value in hashes.values())
+
+
+def test_the_hash_covers_the_shipped_weights_and_the_pictures_of_synthgym(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = TINY.content_hash()
+    monkeypatch.setattr(config_module, "embedded_digest", lambda name: f"other {name}")
+    weights = TINY.content_hash()
+    monkeypatch.undo()
+    monkeypatch.setattr(table, "GENERATOR_VERSION", table.GENERATOR_VERSION + 1)
+    pictures = TINY.content_hash()
+    assert len({plain, weights, pictures}) == 3
+    no_weights = TINY.override({"model.pretrained": "none", "scope.name": "lists:/clips"})
+    before = no_weights.content_hash()
+    monkeypatch.setattr(config_module, "embedded_digest", lambda name: f"other {name}")
+    assert no_weights.content_hash() == before
 
 
 # Methods

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import logging
 import os
-import tempfile
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from sefar.data.decode import decode_clip
 from sefar.errors import DataError
+from sefar.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -111,20 +111,12 @@ class FrameStore:
         return np.load(file, mmap_mode="r", allow_pickle=False)
 
     def _write(self, file: Path, frames: np.ndarray) -> bool:
-        temporary = None
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=file.parent, suffix=".part")
-            os.fchmod(descriptor, 0o644)  # mkstemp's 0600 would shut out the other users of a shared store
-            with os.fdopen(descriptor, "wb") as out:
+            with replacing(file) as out:
                 np.save(out, frames, allow_pickle=False)
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(temporary, file)
             return True
         except OSError as error:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
             if error.errno not in OUT_OF_SPACE:
                 raise
             self._writable = False

@@ -7,11 +7,13 @@ name. A path: a checkpoint of ours, of the release (its key names are ours), or 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -75,8 +77,7 @@ def load_pretrained(model: SefarNet, config: ModelConfig) -> LoadReport | None:
     if source == "embedded":
         if config.name not in EMBEDDED:
             raise ConfigError(f"model.pretrained: no embedded weights for {config.name}; use imagenet, a file or none")
-        path = Path(str(files("sefar") / "weights" / EMBEDDED[config.name]))
-        state = read_weights(path)
+        state = read_weights(_embedded(config.name))
     elif source == "imagenet":
         state = _imagenet(config)
     else:
@@ -84,6 +85,16 @@ def load_pretrained(model: SefarNet, config: ModelConfig) -> LoadReport | None:
     report = load_weights(model, state, position_resize=config.position_resize)
     log.info("pretrained %s: %s", source, report)
     return report
+
+
+def _embedded(name: str) -> Path:
+    return Path(str(files("sefar") / "weights" / EMBEDDED[name]))
+
+
+@cache
+def embedded_digest(name: str) -> str:
+    """Twelve hex digits of the content of a network's shipped weights; empty: it has none."""
+    return hashlib.sha256(_embedded(name).read_bytes()).hexdigest()[:12] if name in EMBEDDED else ""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

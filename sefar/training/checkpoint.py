@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 
 from sefar.errors import CheckpointError
+from sefar.files import replacing
 
 FORMAT = "sefar-checkpoint"
 VERSION = 1
@@ -24,19 +24,11 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
         CheckpointError: the folder cannot be written or is full; an older checkpoint of the name stays whole.
     """
     path = Path(path)
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".part")
-        os.fchmod(descriptor, 0o644)  # mkstemp's 0600 would keep a checkpoint from the owner's colleagues
-        with os.fdopen(descriptor, "wb") as out:
+        with replacing(path) as out:
             torch.save({"format": FORMAT, "version": VERSION, **state}, out)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise CheckpointError(f"{path}: cannot be written ({error}); make room or choose another folder") from error
 
 

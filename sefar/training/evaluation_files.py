@@ -13,9 +13,10 @@ from typing import Any
 
 import pandas as pd
 
+from sefar.files import write_whole
 from sefar.training.diagnostics import confusion_table, per_class_table, pseudo_label_table, reliability_table
 from sefar.training.evaluate import Evaluation
-from sefar.training.run_folder import to_json, write_whole, writing
+from sefar.training.run_folder import to_json, writing
 from sefar.training.trainer import Trainer
 
 ROWS = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "ece": "calibration error"}

@@ -13,6 +13,7 @@ from typing import Any
 from sefar.config import TrainConfig
 from sefar.data.scopes import load_scope
 from sefar.errors import CheckpointError
+from sefar.files import write_whole
 from sefar.training.checkpoint import load_checkpoint, remove_leftovers, save_checkpoint
 from sefar.training.device import choose_device
 from sefar.training.evaluation_files import describe, write_evaluation
@@ -26,7 +27,6 @@ from sefar.training.run_folder import (
     check_writable,
     keep_epochs,
     to_json,
-    write_whole,
     writing,
 )
 from sefar.training.trainer import Trainer

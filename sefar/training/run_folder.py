@@ -1,4 +1,4 @@
-"""Files of a run folder: each is written whole or not at all, and says which folder could not be written."""
+"""Files of a run folder; a failed write says which folder could not be written."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sefar.errors import DataError
+from sefar.files import write_whole
 
 CONFIG, VERSIONS, METRICS, CHECKPOINT = "config.json", "versions.json", "metrics.jsonl", "checkpoint.pt"
 
@@ -53,20 +54,6 @@ def writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{folder}: cannot be written ({reason}); make room or choose another --out") from error
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write under a temporary name, then rename: a file of the name is never half there."""
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with temporary.open("wb") as out:
-            out.write(content.encode() if isinstance(content, str) else content)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def keep_epochs(metrics: Path, epochs: int) -> None:

@@ -27,7 +27,7 @@ def method_table(trials: pd.DataFrame, *, command: str) -> str:
         "# Few labels: methods side by side",
         "",
         f"Made by `{command}` on {os.cpu_count()} {platform.machine()} cores, torch {torch.__version__}.",
-        "Percent top-1 on the test set, which nothing was chosen by: per seed, mean ± standard deviation.",
+        "Percent top-1 on the test set; thresholds were chosen on dev: per seed, mean ± standard deviation.",
         "",
         "| method | student, per seed | student | teacher, per seed | teacher | dev student | seconds a run |",
         "| --- | --- | --- | --- | --- | --- | --- |",

@@ -168,6 +168,7 @@ def test_other_labels_are_another_split(run: Path, tiny_scope: Scope, monkeypatc
     other = dataclasses.replace(tiny_scope, split_hash="abc")
     monkeypatch.setattr(module, "load_scope", lambda config: other)
     refused(rf"trained on split {tiny_scope.split_hash} of .* now make split abc; restore them or name", run)
+    assert not list(run.glob("*-test.*"))
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_clips_are_looked_for(

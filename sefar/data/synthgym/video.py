@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import io
-import os
-import uuid
 from pathlib import Path
 
+from sefar import files
 from sefar.data.synthgym.render import Frames
 from sefar.data.synthgym.table import FRAMES_PER_SECOND, SynthGymConfig, clip_frames
 from sefar.errors import DataError
@@ -43,16 +41,10 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         DataError: The folder cannot be written or the disk is full; no temporary file stays behind.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
+        files.write_whole(path, content)
     except OSError as error:
         raise cannot_write(path, error) from error
-    finally:
-        # Also on KeyboardInterrupt; after a successful rename there is nothing left to remove.
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def cannot_write(path: Path, error: OSError) -> DataError:
