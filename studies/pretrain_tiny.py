@@ -214,8 +214,9 @@ def main() -> None:
     learn_order(encoder, args, spread_P)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     kept = {key: value.contiguous() for key, value in encoder.state_dict().items()}
-    steps = f"{args.steps} + {args.order_steps}"
-    save_file(kept, args.out, metadata={"source": "studies/pretrain_tiny.py", "steps": steps})
+    # one entry only: safetensors writes several in an order that differs from run to run
+    made_by = f"studies/pretrain_tiny.py --steps {args.steps} --order-steps {args.order_steps}"
+    save_file(kept, args.out, metadata={"made_by": made_by})
     print(f"{args.out}: {sum(v.numel() for v in kept.values()) / 1e6:.2f} M parameters")
 
 
