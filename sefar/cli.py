@@ -16,49 +16,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from sefar.cli_prepare import Prepare
 from sefar.errors import ConfigError, SefarError
-
-
-@dataclass(frozen=True)
-class Prepare:
-    """Bring a data set to disk as clips: SynthGym, the embedded one, is rendered as H.264."""
-
-    data_set: tyro.conf.Positional[Literal["synthgym"]]
-    """Which data set."""
-    root: Path = Path("data")
-    """Folder of the data sets."""
-    size: int = 80
-    """Side of the square frames in pixels, even, from 64 up."""
-    difficulty: str = "standard"
-    """easy, standard or hard."""
-    train_clips_per_element: int = 64
-    """Training clips of each element."""
-    test_clips_per_element: int = 24
-    """Test clips of each element."""
-    seed: int = 0
-    """Seed of everything drawn."""
-    scope: str = "synthgym/all"
-    """Render only the clips of this scope, for instance synthgym/event:FX."""
-    workers: int = 0
-    """Processes; 0: one a core."""
-
-    def run(self) -> None:
-        """Render what is missing and say where it lies."""
-        from sefar.data.scopes import ScopeConfig, parse_scope, subset_clips
-        from sefar.data.synthgym import SynthGymConfig, prepare
-
-        if parse_scope(self.scope).dataset != "synthgym":
-            raise ConfigError(f"--scope: expected synthgym/…, got '{self.scope}'")
-        config = SynthGymConfig(
-            size=self.size,
-            difficulty=self.difficulty,
-            train_clips_per_element=self.train_clips_per_element,
-            test_clips_per_element=self.test_clips_per_element,
-            seed=self.seed,
-        )
-        clips = subset_clips(ScopeConfig(name=self.scope, root=str(self.root), synthgym=config))
-        folder = prepare(self.root, config, clip_ids=clips.clip_id.tolist(), workers=self.workers or None)
-        print(f"{len(clips)} clips of {clips.label.nunique()} elements in {folder}")
 
 
 @dataclass(frozen=True)
@@ -193,11 +152,11 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs)
 
 
-def run_reporting_errors(run: Callable[[], None], *, traceback: bool = False) -> int:
-    """Run a command; a `SefarError` or Ctrl-C becomes one line and an exit code."""
+def run_reporting_errors(run: Callable[[], int | None], *, traceback: bool = False) -> int:
+    """Run a command and return its exit code, 0 if it gives none; a `SefarError` or Ctrl-C becomes one line."""
     traceback = traceback or os.environ.get("SEFAR_TRACEBACK", "") not in ("", "0")
     try:
-        run()
+        return run() or 0
     except SefarError as error:
         if traceback:
             raise
@@ -206,7 +165,6 @@ def run_reporting_errors(run: Callable[[], None], *, traceback: bool = False) ->
     except KeyboardInterrupt:
         print("stopped; what was finished is kept", file=sys.stderr)
         return 130
-    return 0
 
 
 def main() -> None:
