@@ -170,7 +170,9 @@ def load_scope(config: ScopeConfig, *, progress: bool = True, workers: int | Non
 
 
 def _scope_of_lists(config: ScopeConfig, parsed: ScopeName) -> Scope:
-    table, classes, class_ids = _densify(read_lists(Path(parsed.subset), Path(config.root)))
+    lists, findings = read_lists(Path(parsed.subset), Path(config.root))
+    findings.raise_fatal(config.name)
+    table, classes, class_ids = _densify(lists)
     labelled = table[table.split == "train"]
     unlabelled, test = table[table.split == "unlabelled"], table[table.split == "test"]
     notes = []

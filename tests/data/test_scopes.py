@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sefar.data.scopes import ScopeConfig, ScopeName, _choose_labelled, load_scope, parse_scope
 from sefar.data.synthgym import SynthGymConfig
-from sefar.errors import ConfigError, ScopeError
+from sefar.errors import ConfigError, DataError, ScopeError
 
 SMALL = SynthGymConfig(
     size=64, train_clips_per_element=10, test_clips_per_element=2, train_performers=5, test_performers=2
@@ -161,7 +161,7 @@ def test_lists_without_hidden_labels_cut_dev_from_train(tmp_path: Path) -> None:
 
 
 def test_lists_that_leak_or_spare_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ScopeError, match="both the train and the test list"):
+    with pytest.raises(DataError, match="in test too, wholly or in part"):
         load_scope(ScopeConfig(name=lists(tmp_path, train="a.mp4 0\n", test="a.mp4 0\n"), root=str(tmp_path)))
     with pytest.raises(ScopeError, match="no clip can be spared to choose by"):
         load_scope(ScopeConfig(name=lists(tmp_path, train="a.mp4 0\n", test="b.mp4 0\n"), root=str(tmp_path)))

@@ -1,0 +1,99 @@
+"""Faults that show in a clip table, whatever data set it comes from.
+
+Functions take a table, with the column ``where`` (each row's file and line) if there is one, and let `Findings` grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from sefar.data.annotations.table import CLIP_COLUMNS
+from sefar.data.findings import Findings
+from sefar.data.leaks import Window, find_leaks, windows
+
+
+def check_clips(table: pd.DataFrame, classes: Mapping[int, str], findings: Findings) -> pd.DataFrame:
+    """Run every check of this module.
+
+    Args:
+        table: clip table as the files have it.
+        classes: name of each label there should be.
+        findings: grows.
+
+    Returns:
+        The table with each clip of a split once, and the columns of `CLIP_COLUMNS` alone.
+    """
+    table = drop_repeats(table, findings)
+    find_shared_clips(table, findings)
+    find_shared_sources(table, findings)
+    find_labels_out_of_range(table, classes, findings)
+    find_uncovered_classes(table, classes, findings)
+    return table[list(CLIP_COLUMNS)]
+
+
+def drop_repeats(table: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+    """Keep each clip of a split once; a clip that comes again with another label is fatal."""
+    first: dict[tuple[str, Window], tuple[str, int]] = {}
+    kept = []
+    for row, split, clip_id, label, where, window in _rows(table):
+        key = (split, window)
+        if key not in first:
+            first[key] = (where, label)
+            kept.append(row)
+        elif first[key][1] == label:
+            findings.add("duplicate", where, f"'{clip_id}' is in {first[key][0]} already; counted once")
+        else:
+            there, expected = first[key]
+            message = f"expected label {expected} of '{clip_id}' as in {there}, got {label}; mend one of the two"
+            findings.add("conflicting label", where, message, fatal=True)
+    return table.iloc[kept].reset_index(drop=True)
+
+
+def _rows(table: pd.DataFrame) -> zip:
+    where, labels = table.get("where", table.clip_id), table.label.tolist()
+    return zip(range(len(table)), table.split, table.clip_id, labels, where, windows(table), strict=True)
+
+
+def find_shared_clips(table: pd.DataFrame, findings: Findings) -> None:
+    """Training clips, labelled or not, that share a frame with a test clip: fatal."""
+    tested = table[table.split == "test"]
+    for part in ("train", "unlabelled"):
+        clips = table[table.split == part]
+        where = dict(zip(clips.clip_id, clips.get("where", clips.clip_id), strict=True))
+        for clip_id, other in find_leaks(clips, tested):
+            again = f"as '{other}'" if other != clip_id else "too"
+            message = f"'{clip_id}' is in test {again}, wholly or in part; take it out of one of the two"
+            findings.add(f"in {part} and test", where[clip_id], message, fatal=True)
+
+
+def find_shared_sources(table: pd.DataFrame, findings: Findings) -> None:
+    """Source videos or performers of which some clips are for training and some for testing: scores flatter."""
+    tested = table[table.split == "test"].group.value_counts()
+    trained = table[table.split != "test"].group.value_counts()
+    for group in sorted(set(tested.index) & set(trained.index)):
+        message = f"{trained[group]} clips for training and {tested[group]} for testing come from this one source"
+        findings.add("source in train and test", group, message)
+
+
+def find_labels_out_of_range(table: pd.DataFrame, classes: Mapping[int, str], findings: Findings) -> None:
+    """Labels that are no class: fatal. Unlabelled clips may have −1."""
+    fine = table.label.isin(list(classes)) | ((table.split == "unlabelled") & (table.label == -1))
+    faulty = table[~fine]
+    for where, clip_id, label in zip(faulty.get("where", faulty.clip_id), faulty.clip_id, faulty.label, strict=True):
+        expected = f"one of the {len(classes)} labels {min(classes)} … {max(classes)}" if classes else "a label"
+        message = f"expected {expected} for '{clip_id}', got {label}; mend the row"
+        findings.add("label out of range", where, message, fatal=True)
+
+
+def find_uncovered_classes(table: pd.DataFrame, classes: Mapping[int, str], findings: Findings) -> None:
+    """Classes without a clip in train, or without one in test."""
+    for split, kind, effect in (
+        ("train", "class without labelled clip", "it cannot be learnt"),
+        ("test", "class without test clip", "its accuracy stays unknown"),
+    ):
+        counts = table[table.split != split].label.value_counts()
+        for label in sorted(set(classes) - set(table[table.split == split].label)):
+            message = f"class {label} has no clip in {split} ({counts.get(label, 0)} elsewhere): {effect}"
+            findings.add(kind, classes[label], message)
