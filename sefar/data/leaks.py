@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import defaultdict
 
 import pandas as pd
+
+from sefar.data.listing import real_paths
 
 Window = tuple[str, int, int]
 
 
 def windows(clips: pd.DataFrame) -> list[Window]:
     """(resolved path, start frame, end frame) of each row; links and ``..`` are followed."""
-    resolved = {path: os.path.realpath(path) for path in clips.path.unique()}
+    resolved = real_paths(clips.path.unique())
     return [
         (resolved[path], int(start), int(end))
         for path, start, end in zip(clips.path, clips.start_frame, clips.end_frame, strict=True)
