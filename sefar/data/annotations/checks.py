@@ -6,6 +6,7 @@ Functions take a table, with the column ``where`` (each row's file and line) if 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 
 import pandas as pd
 
@@ -97,3 +98,49 @@ def find_uncovered_classes(table: pd.DataFrame, classes: Mapping[int, str], find
         for label in sorted(set(classes) - set(table[table.split == split].label)):
             message = f"class {label} has no clip in {split} ({counts.get(label, 0)} elsewhere): {effect}"
             findings.add(kind, classes[label], message)
+
+
+def check_counts(table: pd.DataFrame, expected: tuple[int, int], name: str, findings: Findings) -> None:
+    """Compare the number of (train, test) clips with the published ones: a list cut off half way shows."""
+    for split, count in zip(("train", "test"), expected, strict=True):
+        if (found := int((table.split == split).sum())) != count:
+            message = f"expected {count:,} clips, got {found:,}: is the list whole, and of this version?"
+            findings.add("count differs", f"{name} {split}", message)
+
+
+def find_crossed_splits(first: pd.DataFrame, second: pd.DataFrame, findings: Findings) -> None:
+    """Clips in train of one data set and in test of the other: the two must not be mixed, nor one start the other.
+
+    Gym99 and Gym288 cross so, by 99 clips each way.
+    """
+    for one, other, kind in (
+        (first, second, "in train of the first and test of the second"),
+        (second, first, "in test of the first and train of the second"),
+    ):
+        for clip_id, tested in find_leaks(one[one.split == "train"], other[other.split == "test"]):
+            findings.add(kind, clip_id, f"shares frames with test clip '{tested}'; do not mix the two")
+
+
+def find_label_offset(table: pd.DataFrame, reference: pd.DataFrame, findings: Findings) -> int | None:
+    """Compare labels of the same clips, known by their file names, in a table and its data set's own.
+
+    Returns:
+        The offset that leads from each label of `table` to the reference's, or None when no single one does (each
+        clip that departs from the commonest offset is a finding) or no clip is in both.
+    """
+    own = dict(zip(map(_stem, reference.path), reference.label, strict=True))
+    names = table.path.map(_stem)
+    offsets = (names.map(own) - table.label).dropna().astype("int64")
+    if offsets.empty:
+        return None
+    offset = int(offsets.mode().iloc[0])
+    if offset:
+        findings.add("label offset", f"{len(offsets)} clips", f"labels are the data set's own minus {offset}")
+    for row in offsets.index[offsets != offset]:
+        message = f"expected label {own[names[row]] - offset}, got {table.label[row]}; see which is right"
+        findings.add("label differs from the data set's", table.clip_id[row], message)
+    return offset if (offsets == offset).all() else None
+
+
+def _stem(path: str) -> str:
+    return PurePath(path).stem

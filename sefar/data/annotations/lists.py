@@ -73,6 +73,9 @@ def _list_files(folder: Path, findings: Findings) -> Iterator[tuple[str, Path]]:
                 f"{folder}: {len(found)} {split} lists, {' and '.join(f.name for f in found)}; keep one of them"
             )
         if found:
+            if found[0].stem not in (split, stems[0]):
+                usual = stems[0] + found[0].suffix
+                findings.add("list name", found[0].name, f"expected {usual}; read as the {split} list all the same")
             yield split, found[0]
         elif split != "unlabelled":
             raise DataError(f"{folder}: no {split} list; expected {split}.csv or {split}.txt with '{FORM}' lines")
@@ -86,7 +89,10 @@ def _same_rows(first: Path, second: Path) -> bool:
 def _list_rows(
     path: Path, split: str, resolve: Callable[[str], str], names: dict[int, str], findings: Findings
 ) -> Iterator[dict[str, object]]:
-    for number, line in read_rows(path, FORM, findings):
+    lines = read_rows(path, FORM, findings)
+    if commas := sum(bool(re.search(r",\s*-?\d+$", line)) for _, line in lines):
+        findings.add("separator", path.name, f"{commas} of {len(lines)} rows separate by comma; read all the same")
+    for number, line in lines:
         where = f"{path.name}:{number}"
         parsed = _parse_line(line)
         if parsed is None:
@@ -98,7 +104,7 @@ def _list_rows(
             "path": resolve(file),
             "label": label,
             "label_name": names.get(label, str(label)),
-            "group": Path(file).stem,
+            "group": str(Path(file).with_suffix("")),
             "start_frame": start,
             "end_frame": end,
             "split": split,

@@ -53,3 +53,14 @@ def _report_lines(kind: str, path: Path, numbers: list[int], findings: Findings)
 def malformed(findings: Findings, where: str, form: str, line: str) -> None:
     """Add a fatal finding for a row that is not of the form."""
     findings.add("malformed row", where, f"expected '{form}', got '{line[:80]}'; mend the row", fatal=True)
+
+
+def require_files(folder: Path, names: list[str], source: str) -> None:
+    """Refuse a folder that lacks some of the files.
+
+    Raises:
+        DataError: names all that are missing and says where they come from.
+    """
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise DataError(f"{folder}: no {', '.join(missing)}; expected {', '.join(names)} {source}")
