@@ -1,4 +1,4 @@
-"""Command line: ``sefar prepare | train | evaluate | gallery``.
+"""Command line: ``sefar prepare | scopes | train | evaluate | gallery``.
 
 Errors meant for the user are one line on standard error with exit code 2; ``--traceback`` (or SEFAR_TRACEBACK=1) shows
 where they came from.
@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from sefar.cli_data import Scopes
 from sefar.cli_prepare import Prepare
 from sefar.errors import ConfigError, SefarError
 
@@ -36,6 +37,10 @@ class Train:
     """Go on from the folder's checkpoint."""
     device: str = ""
     """cpu, cuda, …; empty: a GPU where there is one."""
+    allow_missing: bool = False
+    """Leave out clips that are absent or quarantined, and count them."""
+    frame_store_gb: float | None = None
+    """Most that decoded clips may take on disk, 10^9 bytes; None: no limit."""
 
     def run(self) -> None:
         """Train, epoch by epoch, saving after each."""
@@ -43,7 +48,12 @@ class Train:
         from sefar.training.evaluation_files import summary
         from sefar.training.run import train_in_folder
 
-        config = with_method(recipe(self.recipe), self.method).override(parse_overrides(self.set))
+        overrides: dict[str, Any] = dict(parse_overrides(self.set))
+        if self.allow_missing:
+            overrides["scope.allow_missing"] = True
+        if self.frame_store_gb is not None:
+            overrides["loader.frame_store_gb"] = self.frame_store_gb
+        config = with_method(recipe(self.recipe), self.method).override(overrides)
         metrics = train_in_folder(config, self.out, resume=self.resume, device=self.device or None)
         print(summary(metrics))
         print(f"run folder: {self.out}")
@@ -173,6 +183,7 @@ def main() -> None:
     arguments = [a for a in sys.argv[1:] if a != "--traceback"]
     commands: dict[str, Callable[..., Any]] = {
         "prepare": Prepare,
+        "scopes": Scopes,
         "train": Train,
         "evaluate": Evaluate,
         "gallery": Gallery,

@@ -1,64 +1,30 @@
-"""A label scope: which clips and classes, and which of the training clips carry their label.
-
-Grammar: ``dataset/subset@fraction#split_seed`` (``synthgym/event:FX@1pc#0``) or ``lists:DIR`` for released lists taken
-as they are. ``@Npc`` is N labels per class, ``@1`` or no fraction all labels.
-"""
+"""A label scope: which clips and classes, and which of the training clips carry their label."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from sefar.data.annotations import read_lists
-from sefar.data.leaks import find_leaks, windows
-from sefar.data.synthgym import SynthGymConfig
-from sefar.errors import ConfigError, ScopeError, nearest
+from sefar.data.availability import MISSING_COLUMNS, leave_out_missing, missing_counts, refuse_missing
+from sefar.data.datasets import Source, read_source, select
+from sefar.data.findings import Findings
+from sefar.data.leaks import windows
+from sefar.data.quarantine import quarantine_files, read_quarantine
+from sefar.data.scope_name import LISTS, ScopeConfig, ScopeName, parse_scope
+from sefar.data.splits import choose_labelled_groups, choose_labelled_per_class, choose_labelled_share, cut_dev
+from sefar.errors import ScopeError
+
+__all__ = ["PARTS", "Scope", "ScopeConfig", "ScopeName", "load_scope", "parse_scope", "resolve_scope", "subset_clips"]
 
 log = logging.getLogger(__name__)
 
-GRAMMAR = re.compile(
-    r"^(?P<dataset>[a-z0-9_]+)/(?P<subset>[^@#\s]+)(?:@(?P<fraction>[0-9.]+)(?P<per_class>pc)?)?(?:#(?P<seed>\d+))?$"
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScopeConfig:
-    """Which clips and labels.
-
-    Attributes:
-        name: the label scope, in the module's grammar.
-        root: folder of the data sets; SynthGym is rendered here on demand.
-        dev_fraction: share of the training clips kept apart to choose by (never the test set).
-        synthgym: the embedded data set's parameters.
-    """
-
-    name: str = "synthgym/core@1pc#0"
-    root: str = "data"
-    dev_fraction: float = 0.2
-    synthgym: SynthGymConfig = field(default_factory=SynthGymConfig)
-
-    def __post_init__(self) -> None:
-        parse_scope(self.name)
-        if not 0 < self.dev_fraction < 1:
-            raise ConfigError(f"scope.dev_fraction: expected a share in (0, 1), got {self.dev_fraction}")
-
-
-@dataclass(frozen=True)
-class ScopeName:
-    """A parsed scope: `labels_per_class` for ``@Npc``, else `fraction` of each class's clips."""
-
-    dataset: str
-    subset: str
-    fraction: float = 1.0
-    labels_per_class: int | None = None
-    split_seed: int = 0
+PARTS = ("labelled", "unlabelled", "dev", "test")
 
 
 @dataclass(frozen=True)
@@ -71,11 +37,15 @@ class Scope:
         class_ids: the data set's own label of each dense label.
         labelled: training clips with their label.
         unlabelled: training clips whose label the method never sees (kept to judge pseudo-labels; −1 unknown).
-        dev: clips to choose by, cut from the training clips.
+        dev: clips to choose by, cut from the training clips; none with ``dev_fraction`` 0.
         test: clips reported once, never chosen by.
-        split_hash: 12 hex digits over every part's clips and labels.
+        split_hash: 12 hex digits over every part's clips and labels, missing ones included.
+        available_hash: the same without the missing ones, so equal to `split_hash` where none is.
         missing_classes: names of classes without a labelled clip.
-        notes: things the user should know (also logged).
+        missing: clips left out of each part because they are absent or quarantined.
+        missing_clips: a row each: part, clip_id, path, cause.
+        findings: what is wrong with the data set's files.
+        notes: things the user should know (`load_scope` logs them).
     """
 
     name: str
@@ -86,7 +56,11 @@ class Scope:
     dev: pd.DataFrame
     test: pd.DataFrame
     split_hash: str
+    available_hash: str
     missing_classes: list[str]
+    missing: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PARTS, 0))
+    missing_clips: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(MISSING_COLUMNS)))
+    findings: Findings = field(default_factory=Findings)
     notes: tuple[str, ...] = ()
 
     @property
@@ -95,51 +69,46 @@ class Scope:
         return len(self.classes)
 
 
-def parse_scope(name: str) -> ScopeName:
-    """Parse a scope.
+@dataclass(frozen=True)
+class _Split:
+    """Every clip of a scope, wherever it is; `tables` by part."""
 
-    Raises:
-        ScopeError: not in the grammar, an unknown data set, or a fraction out of range.
-    """
-    if name.startswith("lists:"):
-        if not name[6:]:
-            raise ScopeError("scope 'lists:': expected lists:DIR with the folder of the train, unlabel and test lists")
-        return ScopeName("lists", name[6:])
-    match = GRAMMAR.match(name)
-    if match is None:
-        raise ScopeError(
-            f"scope '{name}': expected dataset/subset@fraction#seed, for instance synthgym/event:FX@1pc#0, or lists:DIR"
-        )
-    if match["dataset"] not in DATASETS:
-        raise ScopeError(f"scope '{name}': unknown data set '{match['dataset']}'{nearest(match['dataset'], DATASETS)}")
-    seed = int(match["seed"] or 0)
-    try:
-        amount = float(match["fraction"] or 1)
-    except ValueError:
-        raise ScopeError(f"scope '{name}': '{match['fraction']}' is not a number") from None
-    if match["per_class"]:
-        if amount < 1 or not amount.is_integer():
-            raise ScopeError(f"scope '{name}': labels per class must be an integer ≥ 1, got {match['fraction']}")
-        return ScopeName(match["dataset"], match["subset"], labels_per_class=int(amount), split_seed=seed)
-    if not 0 < amount <= 1:
-        raise ScopeError(f"scope '{name}': the label fraction must lie in (0, 1], got {match['fraction']}")
-    return ScopeName(match["dataset"], match["subset"], fraction=amount, split_seed=seed)
+    classes: list[str]
+    class_ids: list[int]
+    tables: dict[str, pd.DataFrame]
+    notes: tuple[str, ...] = ()
 
 
 def subset_clips(config: ScopeConfig) -> pd.DataFrame:
-    """All clips of a scope's subset, of whatever part, with the data set's own labels; none is rendered.
+    """All clips of a scope's subset, of whatever part, with the data set's own labels; none is rendered or looked for.
 
     Raises:
-        ScopeError: unknown subset, or lists, which are no subset of a data set.
+        ScopeError: unknown subset.
+        DataError: the annotation files cannot be used.
     """
-    parsed = parse_scope(config.name)
-    if parsed.dataset not in DATASETS:
-        raise ScopeError(f"scope '{config.name}': expected dataset/subset, for instance synthgym/event:FX")
-    return DATASETS[parsed.dataset](config, parsed.subset)
+    source = read_source(config)
+    source.findings.raise_fatal(config.name)
+    return select(config, source.table)
+
+
+def resolve_scope(config: ScopeConfig, source: Source | None = None) -> Scope:
+    """Work out a scope's clips from the annotations alone: none is rendered, looked for or left out.
+
+    Args:
+        config: the scope and where its annotations lie.
+        source: what `read_source` gives for it, if known; fatal findings are for the caller to look at.
+
+    Raises:
+        ScopeError: unknown subset, or a part without clips.
+        DataError: the annotation files cannot be read.
+    """
+    source = source or read_source(config)
+    split = _split(config, source)
+    return _scope(config, split, split.tables, findings=source.findings)
 
 
 def load_scope(config: ScopeConfig, *, progress: bool = True, workers: int | None = None) -> Scope:
-    """Resolve a scope into its clips; SynthGym clips it needs are rendered first.
+    """Resolve a scope into clips that are there; SynthGym clips it needs are rendered first.
 
     Args:
         config: the scope and where the data lies.
@@ -147,94 +116,85 @@ def load_scope(config: ScopeConfig, *, progress: bool = True, workers: int | Non
         workers: processes that render; None: all cores.
 
     Raises:
-        ScopeError: unknown subset, or a class left without clips to choose or test by.
-        DataError: an annotation file cannot be read.
+        ScopeError: unknown subset, a part without clips, or clips that are absent or quarantined, unless
+            ``allow_missing`` is set.
+        DataError: the annotation files cannot be read or have fatal faults.
     """
-    parsed = parse_scope(config.name)
-    if parsed.dataset == "lists":
-        return _scope_of_lists(config, parsed)
-    table, classes, class_ids = _densify(subset_clips(config))
-    train = table[table.split == "train"]
-    dev_ids = _cut_dev(train, config.dev_fraction, by_group=True)
-    pool = train[~train.clip_id.isin(dev_ids)]
-    labelled_ids = _choose_labelled(pool, parsed)
-    labelled = pool[pool.clip_id.isin(labelled_ids)]
-    unlabelled = pool[~pool.clip_id.isin(labelled_ids)]
-    parts = [labelled, unlabelled, train[train.clip_id.isin(dev_ids)], table[table.split == "test"]]
-    if parsed.dataset == "synthgym":
+    source = read_source(config)
+    source.findings.raise_fatal(config.name)
+    split = _split(config, source)
+    if parse_scope(config.name).dataset == "synthgym":
         from sefar.data.synthgym import prepare
 
-        needed = pd.concat(parts).clip_id.tolist()
+        needed = pd.concat(split.tables.values()).clip_id.tolist()
         prepare(Path(config.root), config.synthgym, clip_ids=needed, workers=workers, progress=progress)
-    return _assemble(config.name, classes, class_ids, parts)
+    files = [Path(config.quarantine)] if config.quarantine else quarantine_files(Path(config.root))
+    kept, missing = leave_out_missing(split.tables, read_quarantine(files))
+    if not config.allow_missing:
+        refuse_missing(config.name, missing, split.tables)
+    scope = _scope(config, split, kept, findings=source.findings, missing=missing)
+    for note in scope.notes:
+        log.warning("%s: %s", config.name, note)
+    return scope
 
 
-def _scope_of_lists(config: ScopeConfig, parsed: ScopeName) -> Scope:
-    lists, findings = read_lists(Path(parsed.subset), Path(config.root))
-    findings.raise_fatal(config.name)
-    table, classes, class_ids = _densify(lists)
+def _split(config: ScopeConfig, source: Source) -> _Split:
+    """Deal a data set's clips to the parts."""
+    table, classes, class_ids = _densify(select(config, source.table))
+    parsed = parse_scope(config.name)
+    if parsed.dataset == LISTS:
+        tables, notes = _parts_of_lists(config, table, len(classes))
+    else:
+        tables, notes = _parts(config, parsed, table), ()
+    ordered = {part: tables[part].sort_values("clip_id").reset_index(drop=True) for part in PARTS}
+    return _Split(classes, class_ids, ordered, notes)
+
+
+def _parts(config: ScopeConfig, parsed: ScopeName, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    train = table[table.split == "train"]
+    in_dev = train.clip_id.isin(cut_dev(train, config.dev_fraction, keep_groups=config.keep_groups))
+    pool, sizes = train[~in_dev], train.groupby("label").size()
+    if parsed.labels_per_class is not None:
+        labelled_ids = choose_labelled_per_class(pool, parsed.labels_per_class, parsed.split_seed)
+    else:
+        choose = choose_labelled_groups if config.keep_groups else choose_labelled_share
+        labelled_ids = choose(pool, parsed.fraction, parsed.split_seed, sizes)
+    labelled = pool.clip_id.isin(labelled_ids)
+    unlabelled = pd.concat([pool[~labelled], table[table.split == "unlabelled"]])
+    return {
+        "labelled": pool[labelled],
+        "unlabelled": unlabelled,
+        "dev": train[in_dev],
+        "test": table[table.split == "test"],
+    }
+
+
+def _parts_of_lists(
+    config: ScopeConfig, table: pd.DataFrame, num_classes: int
+) -> tuple[dict[str, pd.DataFrame], tuple[str, ...]]:
+    """Released lists as they are; only dev is cut from them, from unlabelled clips where their labels are known."""
     labelled = table[table.split == "train"]
     unlabelled, test = table[table.split == "unlabelled"], table[table.split == "test"]
-    notes = []
-    for part, clips in (("train", labelled), ("unlabel", unlabelled)):
-        if shared := find_leaks(clips, test):
-            ours, theirs = min(shared)
-            raise ScopeError(
-                f"{config.name}: {len(shared)} clips stand in both the {part} and the test list, wholly or in part, "
-                f"first '{ours}'{f' (test: {theirs!r})' if ours != theirs else ''}; take them out of one of the two"
-            )
     # a clip both labelled and unlabelled counts as labelled: many releases list all training clips as unlabelled
     known_windows = set(windows(labelled))
     unlabelled = unlabelled[np.array([window not in known_windows for window in windows(unlabelled)], dtype=bool)]
     known = unlabelled[unlabelled.label >= 0]
-    source = known if len(known) >= 2 * len(classes) else labelled
-    dev_ids = _cut_dev(source, config.dev_fraction, by_group=False)
-    if not dev_ids:
+    spares = known if len(known) >= 2 * num_classes else labelled
+    dev_ids = cut_dev(spares, config.dev_fraction, by_group=False)
+    if not dev_ids and config.dev_fraction:
         raise ScopeError(
             f"{config.name}: no clip can be spared to choose by (dev): give labels to more of the unlabel list, or at "
             "least two training clips to some classes"
         )
-    origin = "unlabel" if source is known else "train"
-    notes.append(f"dev: {len(dev_ids)} clips cut from the {origin} list")
     cut = pd.concat([labelled, unlabelled])
-    parts = [
-        labelled[~labelled.clip_id.isin(dev_ids)],
-        unlabelled[~unlabelled.clip_id.isin(dev_ids)],
-        cut[cut.clip_id.isin(dev_ids)],
-        test,
-    ]
-    return _assemble(config.name, classes, class_ids, parts, notes)
-
-
-def _synthgym(config: ScopeConfig, subset: str) -> pd.DataFrame:
-    """Subsets of the embedded data set: ``all``, ``core``, ``pairs``, ``event:E``, ``set:S`` (spaces as ``_``)."""
-    from sefar.data.synthgym import clip_table, dataset_dir
-
-    table = clip_table(config.synthgym)
-    kind, _, value = subset.partition(":")
-    sets = table["set"].str.replace(" ", "_")
-    if subset == "all":
-        chosen = table
-    elif subset in ("pairs", "core"):
-        chosen = table[table[subset]]
-    elif kind == "event" and (table.event == value).any():
-        chosen = table[table.event == value]
-    elif kind == "set" and (sets == value).any():
-        chosen = table[sets == value]
-    else:
-        valid = [
-            "all",
-            "core",
-            "pairs",
-            *(f"event:{e}" for e in table.event.unique()),
-            *(f"set:{s}" for s in sets.unique()),
-        ]
-        raise ScopeError(f"scope '{config.name}': synthgym has no '{subset}'{nearest(subset, valid)}")
-    folder = dataset_dir(Path(config.root), config.synthgym)
-    return chosen.assign(path=[str(folder / p) for p in chosen.path])
-
-
-DATASETS: dict[str, Callable[[ScopeConfig, str], pd.DataFrame]] = {"synthgym": _synthgym}
+    parts = {
+        "labelled": labelled[~labelled.clip_id.isin(dev_ids)],
+        "unlabelled": unlabelled[~unlabelled.clip_id.isin(dev_ids)],
+        "dev": cut[cut.clip_id.isin(dev_ids)],
+        "test": test,
+    }
+    origin = "unlabel" if spares is known else "train"
+    return parts, (f"dev: {len(dev_ids)} clips cut from the {origin} list",) if dev_ids else ()
 
 
 def _densify(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[int]]:
@@ -246,80 +206,66 @@ def _densify(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[int]]:
     return table.reset_index(drop=True), known.label_name.astype(str).tolist(), ids
 
 
-def stable_order(ids: pd.Series, seed: str) -> np.ndarray:
-    """Positions of `ids` in a pseudo-random order that depends on the ids and `seed` alone, on every machine."""
-    keys = [hashlib.sha256(f"{seed}/{i}".encode()).digest() for i in ids]
-    return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
-
-
-def _cut_dev(train: pd.DataFrame, fraction: float, *, by_group: bool) -> set[str]:
-    """Clips to choose by: whole groups where possible, else a share of each class; the same for every split seed."""
-    groups = pd.Series(sorted(train.group.unique()))
-    wanted = round(fraction * len(groups))
-    if by_group and 1 <= wanted < len(groups):
-        chosen = groups.iloc[stable_order(groups, "dev")[:wanted]]
-        dev = train[train.group.isin(set(chosen))]
-        rest = train[~train.group.isin(set(chosen))]
-        if set(rest.label) == set(train.label) == set(dev.label):
-            return set(dev.clip_id)
-    ids: set[str] = set()
-    for _, clips in train.groupby("label"):
-        count = min(max(1, round(fraction * len(clips))), len(clips) - 1)  # a class keeps at least one clip
-        ids |= set(clips.clip_id.iloc[stable_order(clips.clip_id, "dev")[:count]])
-    return ids
-
-
-def _choose_labelled(pool: pd.DataFrame, parsed: ScopeName) -> set[str]:
-    """Nested, stratified choice: a larger fraction of the same seed holds the smaller one."""
-    per_class = pool.groupby("label").size()
-    cover = parsed.fraction * len(pool) >= len(per_class)
-    ids: set[str] = set()
-    for label, clips in pool.groupby("label"):
-        if parsed.labels_per_class is not None:
-            count = parsed.labels_per_class
-            if count > len(clips):
-                raise ScopeError(
-                    f"@{count}pc: class {label} has only {len(clips)} training clips; ask for fewer labels per class"
-                )
-        else:
-            count = int(parsed.fraction * len(clips) + 0.5)
-            count = max(count, 1) if cover else count
-        ids |= set(clips.clip_id.iloc[stable_order(clips.clip_id, f"label{parsed.split_seed}")[:count]])
-    return ids
-
-
-def _assemble(
-    name: str, classes: list[str], class_ids: list[int], parts: list[pd.DataFrame], notes: list[str] | None = None
+def _scope(
+    config: ScopeConfig,
+    split: _Split,
+    kept: dict[str, pd.DataFrame],
+    *,
+    findings: Findings,
+    missing: pd.DataFrame | None = None,
 ) -> Scope:
-    labelled, unlabelled, dev, test = (part.sort_values("clip_id").reset_index(drop=True) for part in parts)
-    notes = notes or []
-    for part, clips in (("labelled", labelled), ("dev", dev), ("test", test)):
-        if clips.empty or (clips.label < 0).any():
-            raise ScopeError(
-                f"{name}: the {part} part needs clips with labels, found {(clips.label >= 0).sum()}; ask for a "
-                "larger fraction or mend the lists"
-            )
-    missing = [classes[k] for k in sorted(set(range(len(classes))) - set(labelled.label))]
-    if missing:
-        notes.append(f"{len(missing)} classes have no labelled clip: {', '.join(missing[:5])}")
-    if unlabelled.empty:
-        unlabelled = labelled
+    missing = pd.DataFrame(columns=list(MISSING_COLUMNS)) if missing is None else missing
+    _check_parts(config, split, kept)
+    notes = list(split.notes)
+    absent = [split.classes[k] for k in sorted(set(range(len(split.classes))) - set(kept["labelled"].label))]
+    if absent:
+        notes.append(f"{len(absent)} classes have no labelled clip: {', '.join(absent[:5])}")
+    if len(missing):
+        counts = missing_counts(missing, kept)
+        notes.append(
+            f"goes on without {len(missing)} missing clips ({', '.join(f'{n} {p}' for p, n in counts.items())})"
+        )
+    if findings:
+        notes.append(f"{len(findings)} findings in its files; `sefar scopes '{config.name}'` lists them")
+    if kept["unlabelled"].empty:
         notes.append("every training clip is labelled: the labelled clips serve as the unlabelled ones too")
-    for note in notes:
-        log.warning("%s: %s", name, note)
-    digest = hashlib.sha256()
-    for part, clips in zip(("labelled", "unlabelled", "dev", "test"), (labelled, unlabelled, dev, test), strict=True):
-        for clip_id, label in zip(clips.clip_id, clips.label, strict=True):
-            digest.update(f"{part}\t{clip_id}\t{label}\n".encode())
     return Scope(
-        name=name,
-        classes=classes,
-        class_ids=class_ids,
-        labelled=labelled,
-        unlabelled=unlabelled,
-        dev=dev,
-        test=test,
-        split_hash=digest.hexdigest()[:12],
-        missing_classes=missing,
+        name=config.name,
+        classes=split.classes,
+        class_ids=split.class_ids,
+        **_with_unlabelled(kept),
+        split_hash=_hash(split.tables),
+        available_hash=_hash(kept),
+        missing_classes=absent,
+        missing=missing_counts(missing, kept),
+        missing_clips=missing,
+        findings=findings,
         notes=tuple(notes),
     )
+
+
+def _check_parts(config: ScopeConfig, split: _Split, kept: Mapping[str, pd.DataFrame]) -> None:
+    for part, clips in kept.items():
+        if clips.empty and len(split.tables[part]):
+            raise ScopeError(
+                f"{config.name}: all {len(split.tables[part])} {part} clips are missing; bring some to disk"
+            )
+        if part == "unlabelled" or (part == "dev" and not config.dev_fraction):
+            continue
+        if clips.empty or (clips.label < 0).any():
+            raise ScopeError(
+                f"{config.name}: the {part} part needs clips with labels, found {(clips.label >= 0).sum()}; ask for a "
+                "larger fraction or mend the lists"
+            )
+
+
+def _with_unlabelled(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    return tables | {"unlabelled": tables["labelled"]} if tables["unlabelled"].empty else tables
+
+
+def _hash(tables: dict[str, pd.DataFrame]) -> str:
+    digest = hashlib.sha256()
+    for part, clips in _with_unlabelled(tables).items():
+        for clip_id, label in zip(clips.clip_id, clips.label, strict=True):
+            digest.update(f"{part}\t{clip_id}\t{label}\n".encode())
+    return digest.hexdigest()[:12]

@@ -9,7 +9,7 @@ import pytest
 
 from sefar.data.annotations import read_lists
 from sefar.data.leaks import find_leaks
-from sefar.data.scopes import ScopeConfig, load_scope
+from sefar.data.scopes import ScopeConfig, load_scope, resolve_scope
 from sefar.errors import DataError
 
 
@@ -65,7 +65,7 @@ def test_lists_that_leak_by_another_name(tmp_path: Path, part: str, line: str, t
 
 def test_a_labelled_clip_is_not_unlabelled_under_another_name(tmp_path: Path) -> None:
     config = lists(tmp_path, train="a.mp4 0\nb.mp4 0\n", unlabel="./b.mp4 -1\nc.mp4 -1\n", test="t.mp4 0\n")
-    scope = load_scope(config)
+    scope = resolve_scope(config)
     assert scope.unlabelled.clip_id.tolist() == ["c.mp4"]
 
 
