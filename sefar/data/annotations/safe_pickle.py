@@ -1,14 +1,22 @@
-"""Pickles from elsewhere: numpy arrays and plain Python values, nothing that runs code."""
+"""Pickles from elsewhere: numpy arrays and plain Python values, nothing that runs code.
+
+Numpy's own constructors are not let in: with a crafted dtype or buffer they read any address of the process. Stand-ins
+take their place that build arrays of plain numbers, texts and objects, and check every length.
+"""
 
 from __future__ import annotations
 
+import math
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sefar.errors import DataError
+
+PLAIN_KIND = re.compile(r"[<>=|]?(?:[biufcSU][0-9]*|O8?)", re.ASCII)
 
 
 def read_pickle(path: Path, source: str) -> Any:
@@ -31,37 +39,70 @@ def read_pickle(path: Path, source: str) -> Any:
             f"{path}: asks for {error}, which could run code; expected numpy arrays and plain values"
         ) from None
     except Exception as error:  # a damaged pickle raises anything, MemoryError and RecursionError included
-        raise DataError(
-            f"{path}: expected a pickle {source}, it does not load ({error or type(error).__name__})"
-        ) from error
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: expected a pickle {source}, it does not load ({cause})") from error
 
 
 class _Refused(pickle.UnpicklingError):
-    """A global that is not on the list."""
+    """What a pickle must not ask for."""
+
+
+class _DType:
+    """A dtype on its way; an opcode calls `__setstate__` with (version, byte order, subarray, names, fields, …)."""
+
+    def __init__(self, kind: str) -> None:
+        self.dtype = np.dtype(kind)
+
+    def __setstate__(self, state: tuple) -> None:
+        if any(part is not None for part in state[2:5]):
+            raise _Refused("a structured numpy.dtype")
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array(np.ndarray):
+    """An array whose content still comes, by an opcode that calls `__setstate__`."""
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, kind, fortran, data = state
+        if not isinstance(kind, _DType):
+            raise _Refused("an array without numpy.dtype")
+        content, size = (list, 1) if kind.dtype.hasobject else (bytes, kind.dtype.itemsize)
+        if not isinstance(data, content) or any(n < 0 for n in shape) or len(data) != math.prod(shape) * size:
+            raise _Refused(f"an array of shape {shape} from other content")
+        super().__setstate__((1, shape, kind.dtype, bool(fortran), data))  # type: ignore[arg-type]
 
 
 class _Unpickler(pickle.Unpickler):
+    """Finds bound methods only, and classes that opcodes cannot change: neither keeps what a pickle sets on it."""
+
     def find_class(self, module: str, name: str) -> Any:
-        """The few callables that arrays and sets need, by the names old and new numpy give them."""
-        module = module.replace("numpy._core", "numpy.core")
-        if (module, name) not in ALLOWED:
+        """Stand-in for a global, by the names that old and new numpy and Python 2 and 3 give it."""
+        module = module.replace("numpy._core", "numpy.core").replace("__builtin__", "builtins")
+        allowed = {
+            "numpy.ndarray": "numpy.ndarray",  # only ever an argument of _reconstruct
+            "numpy.dtype": self._dtype,
+            "numpy.core.multiarray._reconstruct": self._array,
+            "numpy.core.multiarray.scalar": self._scalar,
+            "_codecs.encode": self._encode,
+            **{f"builtins.{kind.__name__}": kind for kind in (bytearray, complex, frozenset, set)},
+        }
+        if f"{module}.{name}" not in allowed:
             raise _Refused(f"{module}.{name}")
-        return ALLOWED[module, name]
+        return allowed[f"{module}.{name}"]
 
+    def _dtype(self, kind: str, align: bool = False, copy: bool = False) -> _DType:
+        if not isinstance(kind, str) or not PLAIN_KIND.fullmatch(kind):
+            raise _Refused(f"numpy.dtype of {str(kind)[:40]!r}")
+        return _DType(kind)
 
-def _encode(text: str, encoding: str) -> bytes:
-    """Bytes in pickles of protocol 2; the real `_codecs.encode` would look up any codec."""
-    if encoding != "latin1":
-        raise _Refused(f"_codecs.encode to {encoding}")
-    return text.encode("latin1")
+    def _array(self, *_: object) -> _Array:
+        return _Array((0,), np.int8)
 
+    def _scalar(self, kind: _DType, data: bytes) -> Any:
+        return np.frombuffer(data, kind.dtype)[0]  # refuses objects and lengths that do not fit
 
-ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): np.empty(1).__reduce__()[0],
-    ("numpy.core.multiarray", "scalar"): np.float64(0).__reduce__()[0],
-    ("_codecs", "encode"): _encode,
-    **{("builtins", kind.__name__): kind for kind in (bytearray, complex, frozenset, set)},
-    **{("__builtin__", kind.__name__): kind for kind in (bytearray, complex, frozenset, set)},
-}
+    def _encode(self, text: str, encoding: str) -> bytes:
+        """Bytes in pickles before protocol 3; the real function would look up any codec."""
+        if encoding != "latin1":
+            raise _Refused(f"_codecs.encode to {encoding[:40]}")
+        return text.encode("latin1")
