@@ -117,15 +117,27 @@ class TrainConfig:
             node[leaf] = value
         return self.from_dict(nested)
 
+    def decisive(self) -> dict[str, Any]:
+        """As `to_dict`, without what cannot change a result: where data and frames lie, and loader workers.
+
+        Nor what is done about missing clips: which ones a run did without is in its checkpoint and result rows.
+        """
+        values = self.to_dict()
+        for key in ("root", "annotations", "clips", "path_prefix", "quarantine", "allow_missing"):
+            values["scope"].pop(key)
+        for key in ("workers", "frame_store_gb", "frame_store_folder"):
+            values["loader"].pop(key)
+        if self.loader.frame_store != "jpeg":  # the others give the very same views
+            values["loader"].pop("frame_store")
+        return values
+
     def content_hash(self) -> str:
-        """Twelve hex digits over everything that can change a result (not where the data lies, nor loader workers).
+        """Twelve hex digits over everything that can change a result.
 
         Among it what is not in the configuration itself: the content of the shipped weights and, of SynthGym, all that
         decides its pictures. A store's runs on other pictures or weights thus are other runs.
         """
-        values = self.to_dict()
-        values["scope"].pop("root")
-        values["loader"].pop("workers")
+        values = self.decisive()
         if self.model.pretrained == "embedded":
             values["embedded_weights"] = embedded_digest(self.model.name)
         if self.scope.name.startswith("synthgym/"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,8 +17,7 @@ from torch import Tensor
 
 from sefar.config import TrainConfig
 from sefar.data.augment import draw_crops, drop_channels, evaluation_crop
-from sefar.data.framestore import FrameStore
-from sefar.data.loaders import ClipReader
+from sefar.data.loaders import ClipReader, open_store
 from sefar.data.sampling import deal_slots, sample_frames
 from sefar.data.scopes import Scope
 from sefar.errors import ConfigError, ScopeError, nearest
@@ -212,10 +210,8 @@ class Gallery:
         return [tiles[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
     def _reader(self, table: pd.DataFrame) -> ClipReader:
-        folder = Path(self.config.scope.root) / ".frames"
-        return ClipReader(
-            table, FrameStore(folder, max_short_side=self.config.views.short_side[1]), self.config.sampling
-        )
+        store = open_store(self.config.loader, self.config.views, self.config.scope.root)
+        return ClipReader(table, store, self.config.sampling)
 
     def _evaluation_view(self, table: pd.DataFrame, row: int) -> tuple[Tensor, np.ndarray]:
         """The deterministic view (T, C, H, W) of a row, and the frames that it shows."""

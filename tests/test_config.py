@@ -183,6 +183,8 @@ def other_value(key: str, value: Any) -> Any:
         "views.short_side": "[256, 300]",
         "perturb.kind": "none",
         "perturb.strength": 0.5,
+        "loader.frame_store": "jpeg",
+        "scope.path_prefix": "/old=/new",
         "model.name": "vit_b",
         "model.position_resize": "nearest",
         "teacher.stochastic": "backbone",
@@ -205,12 +207,16 @@ def other_value(key: str, value: Any) -> Any:
 
 
 def test_the_hash_changes_with_all_that_can_change_a_result() -> None:
-    hashes = {"": DEFAULT.content_hash()}
-    for key, value in DEFAULT.flatten().items():
-        hashes[key] = DEFAULT.override({key: other_value(key, value)}).content_hash()
+    base = DEFAULT.override({"scope.name": "synthgym/core@0.5"})  # whole groups need a fraction
+    hashes = {"": base.content_hash()}
+    for key, value in base.flatten().items():
+        hashes[key] = base.override({key: other_value(key, value)}).content_hash()
     same = {key for key, value in hashes.items() if key and value == hashes[""]}
-    assert same == {"scope.root", "loader.workers"}
-    assert len(set(hashes.values())) == len(hashes) - 2
+    assert same == {
+        *(f"scope.{key}" for key in ("root", "annotations", "clips", "path_prefix", "quarantine", "allow_missing")),
+        *(f"loader.{key}" for key in ("workers", "frame_store_gb", "frame_store_folder")),
+    }
+    assert len(set(hashes.values())) == len(hashes) - len(same)
     assert all(len(value) == 12 and int(value, 16) >= 0 for value in hashes.values())
 
 

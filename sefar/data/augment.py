@@ -1,6 +1,7 @@
 """Spatial views: what of a frame the labelled, weak and strong clips show (METHOD.md §2).
 
-Drawing and applying are apart: `draw_view` decides with an explicit generator, `apply_view` cuts.
+Drawing and applying are apart: `draw_crops` decides with an explicit generator, `cut` takes the square that a crop
+shows and `scale` brings it to size, on whatever device it is.
 
 Shape suffixes: T frames, C channels, H, W pixels, B clips, G granularities.
 """
@@ -89,17 +90,27 @@ def apply_crop(frames_THWC: np.ndarray, crop: Crop, size: int) -> Tensor:
     Returns:
         uint8 (T, C, size, size).
     """
-    frames_TCHW = torch.from_numpy(np.ascontiguousarray(frames_THWC)).permute(0, 3, 1, 2)
-    height, width = frames_TCHW.shape[-2:]
+    return scale(torch.from_numpy(cut(np.ascontiguousarray(frames_THWC), crop)), size, flip=crop.flip)
+
+
+def cut(frames_THWC: np.ndarray, crop: Crop) -> np.ndarray:
+    """The square (T, side, side, C) that a crop shows, part of the source frames and not yet mirrored."""
+    height, width = frames_THWC.shape[1:3]
     side = max(1, round(crop.side * min(height, width)))
     down, along = crop.top, crop.left
     if crop.position is not None:
         down, along = (crop.position, 0.5) if height > width else (0.5, crop.position)
     top, left = round(down * (height - side)), round(along * (width - side))
-    out = frames_TCHW[..., top : top + side, left : left + side]
+    return frames_THWC[:, top : top + side, left : left + side]
+
+
+def scale(square_THWC: Tensor, size: int, *, flip: bool) -> Tensor:
+    """Squares as a view, uint8 (T, C, size, size), on the device where they are; devices round differently by one."""
+    out = square_THWC.permute(0, 3, 1, 2)
+    side = out.shape[-1]
     if side != size:
         out = TF.resize(out, [size, size], antialias=side > size)
-    return out.flip(-1) if crop.flip else out
+    return out.flip(-1) if flip else out
 
 
 def drop_channels(

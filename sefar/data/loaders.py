@@ -1,7 +1,8 @@
 """Batches: labelled clips, and two independent views of unlabelled clips.
 
 A batch is a pure function of the seed and its number. Hence a run resumes at any step without stored loader state, and
-the number of workers changes nothing.
+the number of workers changes nothing. Workers are threads: decoding, JPEG and scaling let go of Python's global lock
+(docs/throughput.md has the numbers), and a batch needs no way from process to process.
 
 Shape suffixes: L labelled clips, B unlabelled clips, T frames of all granularities, C channels, H, W pixels.
 """
@@ -10,8 +11,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,30 +21,44 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from sefar.data.augment import Crop, ViewConfig, apply_crop, draw_crops
-from sefar.data.framestore import FrameStore
+from sefar.data.augment import Crop, ViewConfig, cut, draw_crops, scale
+from sefar.data.batch import Batch, Squares
+from sefar.data.framestore import ENCODINGS, FrameStore
 from sefar.data.sampling import SamplingConfig, sample_frames
-from sefar.errors import ConfigError
+from sefar.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderConfig:
-    """Batches.
+    """Batches, and where their frames come from.
 
     Attributes:
         labelled: labelled clips L a micro-batch.
         unlabelled_ratio: unlabelled clips B for each labelled one.
         workers: threads that prepare batches ahead; 0: in the training thread.
+        frame_store: how decoded clips are kept: ``raw``; ``jpeg``, smaller but not the very pixels; ``off``, decoded
+            each time, which gives the same views as ``raw``.
+        frame_store_gb: most that the kept clips may take, 10⁹ bytes; 0: no limit.
+        frame_store_folder: where they are kept, best a disk of the node's own; empty: beside the data.
     """
 
     labelled: int = 16
     unlabelled_ratio: int = 3
     workers: int = 1
+    frame_store: str = "raw"
+    frame_store_gb: float = 0
+    frame_store_folder: str = ""
 
     def __post_init__(self) -> None:
         for name, least in (("labelled", 1), ("unlabelled_ratio", 1), ("workers", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"loader.{name}: expected an integer ≥ {least}, got {getattr(self, name)}")
+        if self.frame_store not in ENCODINGS:
+            raise ConfigError(
+                f"loader.frame_store: '{self.frame_store}' is unknown{nearest(self.frame_store, ENCODINGS)}"
+            )
+        if self.frame_store_gb < 0:
+            raise ConfigError(f"loader.frame_store_gb: expected a number ≥ 0, got {self.frame_store_gb:g}")
 
     @property
     def unlabelled(self) -> int:
@@ -50,27 +66,27 @@ class LoaderConfig:
         return self.labelled * self.unlabelled_ratio
 
 
-@dataclass(frozen=True)
-class Batch:
-    """One micro-batch; views are uint8 (·, T, C, H, W). Unlabelled fields are None in supervised batches."""
+def open_store(
+    loader: LoaderConfig, views: ViewConfig, root: str | Path, folder: str | Path | None = None
+) -> FrameStore:
+    """The frame store of a configuration.
 
-    labelled_LTCHW: Tensor
-    label_L: Tensor
-    weak_BTCHW: Tensor | None = None
-    strong_BTCHW: Tensor | None = None
-    hidden_label_B: Tensor | None = None
-    clip_ids: tuple[str, ...] = ()
-
-    def to(self, device: torch.device) -> Batch:
-        """The batch on a device."""
-        moved: dict[str, Any] = {
-            name: value.to(device, non_blocking=True) for name, value in vars(self).items() if isinstance(value, Tensor)
-        }
-        return replace(self, **moved)
+    Args:
+        loader: how clips are kept.
+        views: frames are kept as large as they need.
+        root: folder of the data.
+        folder: in place of the one that `loader` names.
+    """
+    return FrameStore(
+        folder or loader.frame_store_folder or Path(root) / ".frames",
+        max_short_side=views.short_side[1],
+        limit_gb=loader.frame_store_gb or None,
+        encoding=loader.frame_store,
+    )
 
 
 class BatchSource:
-    """Makes batch number i of a run.
+    """Makes batch number i of a run. Its workers live until it is closed.
 
     Args:
         labelled: clip table of the labelled clips.
@@ -80,6 +96,8 @@ class BatchSource:
         sampling: frames per granularity.
         views: spatial views.
         seed: of every draw.
+        scale_on_device: leave scaling and mirroring to `Batch.to`, as is best for a GPU: the squares that it scales are
+            smaller than the views, and the workers have the rest to do.
     """
 
     def __init__(
@@ -92,16 +110,18 @@ class BatchSource:
         sampling: SamplingConfig,
         views: ViewConfig,
         seed: int,
+        scale_on_device: bool = False,
     ) -> None:
         self.labelled, self.unlabelled = ClipReader(labelled, store, sampling), ClipReader(unlabelled, store, sampling)
         self.loader, self.views, self.seed = loader, views, seed
-        self.granularities = len(sampling.frames_per_granularity)
+        self.scale_on_device = scale_on_device
+        self._pool: ThreadPoolExecutor | None = None
 
     def batch(self, number: int, *, with_unlabelled: bool) -> Batch:
         """Batch `number` (0-based over the whole run), with or without unlabelled clips."""
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, 1, number])))
         rows_L = cycled(len(self.labelled.table), number * self.loader.labelled, self.loader.labelled, self.seed)
-        labelled = torch.stack([self._view(self.labelled, r, rng, flip=True) for r in rows_L])
+        labelled = self._views(self.labelled, rows_L, rng, flip=True)
         label_L = torch.from_numpy(self.labelled.label[rows_L])
         ids = self.labelled.clip_id[rows_L]
         if not with_unlabelled:
@@ -110,34 +130,48 @@ class BatchSource:
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, 2, number])))
         count = self.loader.unlabelled
         rows_B = cycled(len(self.unlabelled.table), number * count, count, self.seed + 1)
-        weak = torch.stack([self._view(self.unlabelled, r, rng, flip=False) for r in rows_B])
-        strong = torch.stack([self._view(self.unlabelled, r, rng, flip=True) for r in rows_B])
+        weak = self._views(self.unlabelled, rows_B, rng, flip=False)
+        strong = self._views(self.unlabelled, rows_B, rng, flip=True)
         hidden_B = torch.from_numpy(self.unlabelled.label[rows_B])
         ids = np.concatenate([ids, self.unlabelled.clip_id[rows_B]])
         return Batch(labelled, label_L, weak, strong, hidden_B, tuple(ids))
 
     def batches(self, numbers: range, *, with_unlabelled: bool) -> Generator[Batch]:
-        """Batches in order, prepared ahead by `loader.workers` threads, which end when it is closed."""
+        """Batches in order, prepared ahead by `loader.workers` threads; none is in the making once it is closed."""
         workers = self.loader.workers
         if workers == 0:
             yield from (self.batch(n, with_unlabelled=with_unlabelled) for n in numbers)
             return
-        with ThreadPoolExecutor(workers, thread_name_prefix="loader") as pool:
-            ahead: deque[Future[Batch]] = deque()
-            try:
-                for n in numbers:
-                    ahead.append(pool.submit(self.batch, n, with_unlabelled=with_unlabelled))
-                    if len(ahead) > 2 * workers:
-                        yield ahead.popleft().result()
-                while ahead:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
+        ahead: deque[Future[Batch]] = deque()
+        try:
+            for n in numbers:
+                ahead.append(self._pool.submit(self.batch, n, with_unlabelled=with_unlabelled))
+                if len(ahead) > 2 * workers:
                     yield ahead.popleft().result()
-            finally:
-                for future in ahead:
-                    future.cancel()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            wait([future for future in ahead if not future.cancel()])
 
-    def _view(self, clips: ClipReader, row: int, rng: np.random.Generator, *, flip: bool) -> Tensor:
-        crops = draw_crops(self.views, self.granularities, rng, flip=flip)
-        return clips.view(row, crops, self.views.size, rng)
+    def close(self) -> None:
+        """End the workers."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def _views(self, clips: ClipReader, rows: np.ndarray, rng: np.random.Generator, *, flip: bool) -> Tensor | Squares:
+        views: list[Any] = []
+        for row in rows:
+            crops = draw_crops(self.views, len(clips.sampling.frames_per_granularity), rng, flip=flip)
+            if self.scale_on_device:
+                views += clips.squares(row, crops, rng)
+            else:
+                views.append(clips.view(row, crops, self.views.size, rng))
+        if self.scale_on_device:
+            return Squares.of(views, frames=sum(clips.sampling.frames_per_granularity), size=self.views.size)
+        return torch.stack(views)
 
 
 class ClipReader:
@@ -164,16 +198,24 @@ class ClipReader:
         Raises:
             DecodeError: the clip does not decode.
         """
+        squares = self.squares(row, crops, rng, offset)
+        return torch.cat([scale(torch.from_numpy(square), size, flip=flip) for square, flip in squares])
+
+    def squares(
+        self, row: int, crops: list[Crop], rng: np.random.Generator | None = None, offset: float = 0.5
+    ) -> list[tuple[np.ndarray, bool]]:
+        """What a view shows before it is scaled: squares (·, side, side, C) and whether each is mirrored.
+
+        Crops that are all the same make one square of all frames, others one a granularity. Arguments and errors are
+        those of `view`.
+        """
         path, start, end = self._windows[row]
-        frames_NHWC = self.store.frames(path, int(start), int(end))
-        index_T = sample_frames(len(frames_NHWC), self.sampling, rng, offset=offset)
+        clip = self.store.frames(path, int(start), int(end))
+        frames_THWC = clip[sample_frames(len(clip), self.sampling, rng, offset=offset)]
         if len(set(crops)) == 1:
-            return apply_crop(frames_NHWC[index_T], crops[0], size)
-        parts, at = [], 0
-        for crop, length in zip(crops, self.sampling.frames_per_granularity, strict=True):
-            parts.append(apply_crop(frames_NHWC[index_T[at : at + length]], crop, size))
-            at += length
-        return torch.cat(parts)
+            return [(cut(frames_THWC, crops[0]), crops[0].flip)]
+        parts = np.split(frames_THWC, np.cumsum(self.sampling.frames_per_granularity)[:-1])
+        return [(cut(part, crop), crop.flip) for part, crop in zip(parts, crops, strict=True)]
 
 
 def cycled(length: int, start: int, count: int, seed: int) -> np.ndarray:

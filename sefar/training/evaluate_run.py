@@ -22,7 +22,21 @@ from sefar.training.precision import compile_encoder
 from sefar.training.run_folder import CHECKPOINT, CONFIG, check_writable
 from sefar.training.trainer import Trainer
 
-CHANGEABLE = ("evaluation.", "teacher.passes", "teacher.stochastic", "optim.precision", "optim.compile", "scope.root")
+CHANGEABLE = (
+    "evaluation.",
+    "teacher.passes",
+    "teacher.stochastic",
+    "optim.precision",
+    "optim.compile",
+    "scope.root",
+    "scope.annotations",
+    "scope.clips",
+    "scope.path_prefix",
+    "scope.quarantine",
+    "scope.allow_missing",
+    "loader.frame_store_gb",
+    "loader.frame_store_folder",
+)
 """Keys, or beginnings of keys, that may differ from the run's: how the networks are asked, never what they learnt."""
 
 
@@ -58,6 +72,8 @@ def evaluate_run(
     check_config(folder, trained, state)
     check_writable(out or folder)
     choose_device(device)  # before clips are rendered
+    if part == "dev" and not config.scope.dev_fraction:
+        raise ConfigError(f"--part dev: the run of {folder} has no dev clips (scope.dev_fraction=0); evaluate test")
     scope = load_scope(config.scope)
     if state.get("split_hash") != scope.split_hash:
         raise CheckpointError(

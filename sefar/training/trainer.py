@@ -24,8 +24,9 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from sefar.config import TrainConfig
-from sefar.data.framestore import FrameStore
-from sefar.data.loaders import Batch, BatchSource, ClipReader
+from sefar.data.batch import Batch
+from sefar.data.frame_estimate import announce_fill, distinct_windows
+from sefar.data.loaders import BatchSource, ClipReader, open_store
 from sefar.data.scopes import Scope
 from sefar.errors import CheckpointError, TrainingError
 from sefar.models.granularity import SefarNet
@@ -50,7 +51,7 @@ class Trainer:
         config: the run.
         scope: its clips, as `load_scope` gives them.
         device: ``cpu``, ``cuda``, …; None: a GPU where there is one.
-        frame_store: folder of the frame store; None: beside the data.
+        frame_store: folder of the frame store; None: the configuration's.
         world: the processes that train together, each with a trainer of the same configuration and scope, which all
             make the same calls. ``loader`` counts the clips of all processes together. None: alone.
 
@@ -72,9 +73,7 @@ class Trainer:
         self.world.check(config.loader.labelled)
         self.device = choose_device(device)
         self.epochs = config.optim.epochs
-        self.store = FrameStore(
-            frame_store or Path(config.scope.root) / ".frames", max_short_side=config.views.short_side[1]
-        )
+        self.store = open_store(config.loader, config.views, config.scope.root, frame_store)
         self.source = BatchSource(
             scope.labelled,
             scope.unlabelled,
@@ -83,6 +82,7 @@ class Trainer:
             sampling=config.sampling,
             views=config.views,
             seed=config.seed,
+            scale_on_device=self.device.type == "cuda",
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -122,11 +122,14 @@ class Trainer:
 
     def __iter__(self) -> Iterator[EpochReport]:
         """Train the epochs that remain, yielding a report after each."""
+        if self.world.rank == 0:
+            scope = self.scope
+            announce_fill(self.store, distinct_windows(scope.labelled, scope.unlabelled, scope.dev, scope.test))
         while self.epoch < self.epochs:
             yield self.train_epoch()
 
     def train_epoch(self) -> EpochReport:
-        """Train to the end of the epoch under way and evaluate on dev.
+        """Train to the end of the epoch under way and evaluate on dev, if the scope has dev clips.
 
         Raises:
             TrainingError: a loss is not finite (its ``clip_ids`` are the batch's), or there is no epoch left.
@@ -144,7 +147,7 @@ class Trainer:
         numbers = range(self.step * accumulate, (epoch + 1) * self.steps_per_epoch * accumulate)
         batches = self.source.batches(numbers, with_unlabelled=with_unlabelled)
         rate = 0.0
-        # closed on an error too, else the loader's threads would go on reading clips
+        # closed on an error too, else the loader's threads would go on with the batches asked for
         with closing(batches), torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             for _ in range(len(numbers) // accumulate):
                 wait_from = time.perf_counter()
@@ -165,7 +168,7 @@ class Trainer:
 
     def _report(self, epoch: int, **timing: float) -> EpochReport:
         started = time.perf_counter()
-        dev = self.evaluate("dev", final=False).metrics
+        dev = self.evaluate("dev", final=False).metrics if len(self.scope.dev) else {}
         means = {name: total / count for name, (total, count) in self._sums.items() if count}
         self._sums = {}
         memory = torch.cuda.max_memory_allocated(self.device) / 2**20 if self.device.type == "cuda" else NAN
@@ -173,8 +176,8 @@ class Trainer:
             epoch=epoch + 1,
             step=self.step,
             ramp=objective.ramp(epoch, self.epochs, self.config.objective.warmup_epochs) if self.teacher else 0.0,
-            dev_student_top1=dev["student_top1"],
-            dev_student_mean_class=dev["student_mean_class"],
+            dev_student_top1=dev.get("student_top1", NAN),
+            dev_student_mean_class=dev.get("student_mean_class", NAN),
             dev_teacher_top1=dev.get("teacher_top1", NAN),
             eval_seconds=time.perf_counter() - started,
             peak_memory_mib=memory,
@@ -278,6 +281,7 @@ class Trainer:
             "config": self.config.to_dict(),
             "config_hash": self.config.content_hash(),
             "split_hash": self.scope.split_hash,
+            "available_hash": self.scope.available_hash,
             "step": self.step,
             "student": self.student.state_dict(),
             "teacher": self.teacher.state_dict() if self.teacher is not None else None,
@@ -291,12 +295,16 @@ class Trainer:
         """Go on from a state of the same configuration and split.
 
         Raises:
-            CheckpointError: the state is of another configuration or label split.
+            CheckpointError: the state is of another configuration or label split, or other clips were missing.
         """
-        for key, ours in (("config_hash", self.config.content_hash()), ("split_hash", self.scope.split_hash)):
+        for key, what, ours in (
+            ("config_hash", "config", self.config.content_hash()),
+            ("split_hash", "split", self.scope.split_hash),
+            ("available_hash", "set of clips at hand", self.scope.available_hash),
+        ):
             if state.get(key) != ours:
                 raise CheckpointError(
-                    f"the checkpoint is of another {key.removesuffix('_hash')} ({state.get(key)}, expected {ours}); "
+                    f"the checkpoint is of another {what} ({state.get(key)}, expected {ours}); "
                     "resume with the configuration and data it was written with"
                 )
         self.student.load_state_dict(state["student"])
@@ -310,7 +318,8 @@ class Trainer:
         self._histogram.load_state_dict(state["histogram"])
 
     def close(self) -> None:
-        """Let go of the mapped clips."""
+        """End the loader's threads and let go of the mapped clips."""
+        self.source.close()
         self.store.close()
 
 

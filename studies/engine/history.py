@@ -78,7 +78,9 @@ def _check_same(rows: pd.DataFrame, study: Study, uri: str) -> None:
         raise ConfigError(f"study '{study.name}' in {uri} searched another space; {advice}")
     if (other := rows[rows.study_hash != study.hash]).empty:
         return
-    own = {"scope.name", "scope.root", "loader.workers"}
+    own = {f"loader.{key}" for key in ("workers", "frame_store_gb", "frame_store_folder")}
+    own |= {f"scope.{key}" for key in ("name", "root", "annotations", "clips", "path_prefix")}
+    own |= {"scope.quarantine", "scope.allow_missing"}
     defaults = other[other.role == DEFAULT]
     if defaults.empty:  # the search has changed these in the other trials
         own |= {p.name for p in study.space.parameters} | {"objective.warmup_epochs"}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sefar.cli import parse_overrides
+from sefar.data.scope_name import FOLDERS, LISTS
 from sefar.errors import ConfigError, nearest
 from sefar.recipes import recipe
 from studies.engine.space import Space
@@ -74,6 +75,13 @@ def sweep_parser(about: str) -> Parser:
         help="settings of all trials, e.g. optim.learning_rate=2e-3",
     )
     add("--root", default="data", help="folder of the data sets: %(default)s")
+    add(
+        "--frame-store-gb",
+        type=_number(float, 0),
+        metavar="GB",
+        help="most that decoded clips may take on disk, 10^9 bytes; default: no limit",
+    )
+    add("--allow-missing", action="store_true", help="leave out clips that are absent or quarantined, and count them")
     add("--store", default="runs/sweep", help="result store, a path or s3://…, gs://…: %(default)s")
     add("--name", help="name of the study in the store; default: scope-sweep-PRESET")
     add("--resume", action="store_true", help="insist on going on with a study that the store holds")
@@ -109,6 +117,10 @@ def study_of(flags: argparse.Namespace, prefix: str, space: Space) -> Study:
     name = flags.recipe or size.recipe
     overrides = dict(size.overrides) if name == size.recipe else {}
     overrides |= {"seed": flags.seed, "scope.root": flags.root if "://" in flags.root else os.path.abspath(flags.root)}
+    if flags.frame_store_gb is not None:
+        overrides["loader.frame_store_gb"] = flags.frame_store_gb
+    if flags.allow_missing:
+        overrides["scope.allow_missing"] = True
     if flags.epochs is not None:
         overrides["optim.epochs"] = flags.epochs
     scopes = tuple(_absolute(scope) for scope in flags.scopes or size.scopes)
@@ -139,8 +151,9 @@ def _check_settings(settings: dict[str, str], space: Space, axis: Axis) -> None:
 
 
 def _absolute(scope: str) -> str:
-    """Lists are found again from a trial's working directory."""
-    return f"lists:{Path(scope[6:]).expanduser().absolute()}" if scope.startswith("lists:") and scope[6:] else scope
+    """Lists and folders are found again from a trial's working directory."""
+    kind, _, folder = scope.partition(":")
+    return f"{kind}:{Path(folder).expanduser().absolute()}" if kind in (LISTS, FOLDERS) and folder else scope
 
 
 def sweep_options(flags: argparse.Namespace) -> SweepOptions:

@@ -102,10 +102,8 @@ class Study:
     @property
     def hash(self) -> str:
         """Changes with anything that would make old and new trials incomparable, except space and scopes."""
-        values = self.base.to_dict()
-        for group, names in (("scope", ("name", "root")), ("loader", ("workers",))):
-            for name in names:
-                values[group].pop(name)
+        values = self.base.decisive()
+        values["scope"].pop("name")
         text = json.dumps([values, self.seed], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -6,14 +6,13 @@ import importlib
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
 from tqdm import tqdm
 
 from sefar.config import TrainConfig
-from sefar.errors import DataError, SefarError
+from sefar.errors import ConfigError, SefarError
 
 log = logging.getLogger(__name__)
 
@@ -74,20 +73,16 @@ class SefarWorkload:
         """Resolve the scope, rendering the SynthGym clips it needs, and decode its clips once for all trials.
 
         Raises:
-            DataError: clips are missing.
+            ConfigError: there are no dev clips to choose trials by.
+            ScopeError: clips are missing.
         """
+        from sefar.data.frame_estimate import distinct_windows
         from sefar.data.scopes import load_scope
 
+        if not config.scope.dev_fraction:
+            raise ConfigError("scope.dev_fraction: a study chooses by dev clips, so expected a share above 0, got 0")
         scope = load_scope(config.scope, progress=True)
-        parts = pd.concat([scope.labelled, scope.unlabelled, scope.dev, scope.test])
-        windows = list(dict.fromkeys(zip(parts.path, parts.start_frame, parts.end_frame, strict=True)))
-        missing = [path for path, _, _ in windows if not Path(path).is_file()]
-        if missing:
-            raise DataError(
-                f"{len(missing)} of {len(windows)} clips of scope '{scope.name}' are missing, the first {missing[0]}; "
-                "mend the paths in the lists or fetch the clips"
-            )
-        fill_frame_store(config, windows)
+        fill_frame_store(config, distinct_windows(scope.labelled, scope.unlabelled, scope.dev, scope.test))
         return scope.split_hash
 
     def trainer(self, config: TrainConfig) -> Trains:
@@ -99,22 +94,23 @@ class SefarWorkload:
 
 
 def fill_frame_store(config: TrainConfig, windows: list[tuple[str, int, int]]) -> None:
-    """Decode clips into the frame store beside the data, so that concurrent trials need not do so each.
+    """Decode clips into the frame store, so that concurrent trials find them there.
 
     Clips that do not decode are logged in one line; the trial that meets one fails with the clip's own.
 
     Args:
-        config: where the data lies and how large frames are kept.
+        config: where the store lies, and how and how large frames are kept.
         windows: path, first frame and end frame of each clip.
     """
-    from sefar.data.framestore import FrameStore
+    from sefar.data.frame_estimate import announce_fill
+    from sefar.data.loaders import open_store
 
-    # the very folder and size that `Trainer` opens
-    store = FrameStore(Path(config.scope.root) / ".frames", max_short_side=config.views.short_side[1])
+    store = open_store(config.loader, config.views, config.scope.root)  # as `Trainer` does
+    announce_fill(store, windows)
 
     def failure(window: tuple[str, int, int]) -> str | None:
         try:
-            store.frames(window[0], int(window[1]), int(window[2]))
+            store.frames(*window)
         except (SefarError, OSError) as error:
             return str(error)
         return None
@@ -125,8 +121,8 @@ def fill_frame_store(config: TrainConfig, windows: list[tuple[str, int, int]]) -
         for at in tqdm(range(0, len(windows), threads), desc="decoding clips", delay=5, leave=False, disable=None):
             failures += [f for f in pool.map(failure, windows[at : at + threads]) if f is not None]
             store.close()  # each mapped clip holds a file descriptor
-            if len(failures) < at + threads and next(store.root.glob("*/*.npy"), None) is None:
-                break  # it cannot be written, and has said so
+            if not store.storing:
+                break  # it is off, or full or not writable and has said so
     if failures:
         log.warning(
             "%d of %d clips of scope '%s' do not decode, the first: %s; trials that meet them fail",

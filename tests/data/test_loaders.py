@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sefar.data.augment import Crop, ViewConfig, draw_crops
-from sefar.data.loaders import Batch, BatchSource, ClipReader, LoaderConfig, cycled
+from sefar.data.batch import Batch, Squares
+from sefar.data.loaders import BatchSource, ClipReader, LoaderConfig, cycled, open_store
 from sefar.data.sampling import SamplingConfig, sample_frames
 from sefar.errors import ConfigError, DecodeError
 
@@ -150,6 +152,30 @@ def test_weak_views_are_never_mirrored() -> None:
         assert not flipped(batch.strong_BTCHW).any() and not flipped(batch.labelled_LTCHW).any()
 
 
+@pytest.mark.parametrize("size", [6, 8, 14])
+@pytest.mark.parametrize("shared", [True, False])
+def test_views_scaled_on_the_device_are_those_scaled_by_the_workers(shared: bool, size: int) -> None:
+    views = ViewConfig(size=size, short_side=(size, 2 * size), shared_spatial=shared)  # smaller and larger than 16 × 20
+    for with_unlabelled in (False, True):
+        expected = make_source(views=views).batch(3, with_unlabelled=with_unlabelled)
+        batch = make_source(views=views, scale_on_device=True).batch(3, with_unlabelled=with_unlabelled)
+        assert isinstance(batch.labelled_LTCHW, Squares)
+        assert all(square.dtype == torch.uint8 for square in batch.labelled_LTCHW.squares)
+        assert same(batch.to(torch.device("cpu")), expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_rounds_differently_by_one_at_most() -> None:
+    expected = make_source().batch(3, with_unlabelled=True)
+    batch = make_source(scale_on_device=True).batch(3, with_unlabelled=True)
+    assert all(square.is_pinned() for square in batch.labelled_LTCHW.squares)
+    moved = batch.to(torch.device("cuda"))
+    for name in ("labelled_LTCHW", "weak_BTCHW", "strong_BTCHW"):
+        assert getattr(moved, name).is_cuda
+        assert (getattr(moved, name).cpu().int() - getattr(expected, name).int()).abs().max() <= 1
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_granularities_share_a_crop_unless_told_otherwise(shared: bool) -> None:
     views = ViewConfig(size=8, short_side=(10, 16), shared_spatial=shared)
@@ -194,12 +220,24 @@ def test_a_clip_that_does_not_decode_stops_the_batches(workers: int) -> None:
         list(source.batches(range(4), with_unlabelled=False))
 
 
-def test_leaving_early_ends_the_workers() -> None:
-    source = make_source(loader=LoaderConfig(labelled=2, unlabelled_ratio=2, workers=3))
+def loader_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("loader")}
+
+
+def test_leaving_early_stops_the_workers_and_closing_ends_them() -> None:
+    store = NumberedFrames()
+    source = make_source(store=store, loader=LoaderConfig(labelled=2, unlabelled_ratio=2, workers=3))
     batches = source.batches(range(100), with_unlabelled=True)
     next(batches)
-    batches.close()  # type: ignore[attr-defined]
-    assert not [t for t in threading.enumerate() if t.name.startswith("loader")]
+    batches.close()
+    asked = len(store.asked)
+    workers = loader_threads()
+    assert workers
+    list(source.batches(range(4), with_unlabelled=False))
+    assert loader_threads() == workers  # they live as long as the source
+    assert asked < 100 and len(store.asked) == asked + 8  # nothing was read for the batches left behind
+    source.close()
+    assert not loader_threads()
 
 
 # The endless stream
@@ -227,7 +265,21 @@ def test_errors() -> None:
         LoaderConfig(unlabelled_ratio=0)
     with pytest.raises(ConfigError, match=r"loader\.workers: expected an integer ≥ 0, got -1"):
         LoaderConfig(workers=-1)
+    with pytest.raises(ConfigError, match=r"loader\.frame_store: 'jpg' is unknown — did you mean 'jpeg'"):
+        LoaderConfig(frame_store="jpg")
+    with pytest.raises(ConfigError, match=r"loader\.frame_store_gb: expected a number ≥ 0, got -1"):
+        LoaderConfig(frame_store_gb=-1)
     assert LoaderConfig(labelled=5, unlabelled_ratio=3).unlabelled == 15
+
+
+def test_the_store_of_a_configuration(tmp_path: Path) -> None:
+    store = open_store(LoaderConfig(), VIEWS, "data")
+    assert (store.root, store.max_short_side, store.encoding) == (Path("data/.frames"), 16, "raw")
+    assert store.budget.limit_bytes is None
+    loader = LoaderConfig(frame_store="jpeg", frame_store_gb=1.5, frame_store_folder=str(tmp_path))
+    store = open_store(loader, VIEWS, "data")
+    assert (store.root, store.encoding, store.budget.limit_bytes) == (tmp_path, "jpeg", 1_500_000_000)
+    assert open_store(loader, VIEWS, "data", "here").root == Path("here")
 
 
 def test_moving_a_batch_keeps_what_is_no_tensor() -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from pathlib import Path
 
 import pytest
 
 from sefar.config import TrainConfig
 from sefar.data import framestore, scopes
+from sefar.data.loaders import open_store
 from sefar.data.synthgym import SynthGymConfig, clip_table, prepare
-from sefar.errors import DataError
+from sefar.errors import ConfigError, ScopeError
 from sefar.recipes import recipe
+from studies.engine.options import study_of, sweep_parser
+from studies.engine.space import SCOPE_SWEEP
 from studies.engine.workload import SefarWorkload
 
 SMALL = SynthGymConfig(
@@ -55,7 +60,7 @@ def test_missing_clips_stop_the_sweep_in_one_line(config):
     first, second = clips_of(config)[2:4]
     first.unlink()
     second.unlink()
-    with pytest.raises(DataError, match=r"2 of 8 clips of scope 'lists:.*' are missing, the first .*; mend") as caught:
+    with pytest.raises(ScopeError, match=r"lists:.*: 2 clips are absent .*--allow-missing") as caught:
         SefarWorkload().prepare(config)
     assert str(first) in str(caught.value) and "\n" not in str(caught.value)
 
@@ -71,11 +76,27 @@ def test_a_clip_that_does_not_decode_is_logged_once_and_stops_nothing(config, ca
 
 
 def test_a_frame_store_that_cannot_be_written_does_not_decode_everything(config, monkeypatch, tmp_path):
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     (tmp_path / "data").mkdir()
     decoded: list[str] = []
     real = framestore.decode_clip
     monkeypatch.setattr(framestore, "decode_clip", lambda path, *a, **k: decoded.append(path) or real(path, *a, **k))
-    monkeypatch.setattr(framestore.FrameStore, "_write", lambda *_: False)
+    monkeypatch.setattr("tempfile.mkstemp", full)
     monkeypatch.setattr("studies.engine.workload.os.sched_getaffinity", lambda _: {0, 1})
     SefarWorkload().prepare(config)
-    assert len(decoded) == 2
+    assert 1 <= len(decoded) <= 2
+
+
+def test_the_frame_store_flag_reaches_the_store(config, tmp_path):
+    flags = sweep_parser("").parse_args(["--frame-store-gb", "2.5", "--root", str(tmp_path)])
+    base = study_of(flags, "scope-sweep", SCOPE_SWEEP).base
+    assert open_store(base.loader, base.views, base.scope.root).budget.limit_bytes == 2_500_000_000
+    with pytest.raises(ConfigError, match=r"--frame-store-gb: expected a number ≥ 0, got '-1'"):
+        sweep_parser("").parse_args(["--frame-store-gb", "-1"])
+
+
+def test_a_store_that_is_off_is_not_filled(config):
+    SefarWorkload().prepare(config.override({"loader.frame_store": "off"}))
+    assert not Path(config.scope.root, ".frames").exists()

@@ -104,5 +104,11 @@ def test_only_what_changes_results_changes_the_study_hash():
         scopes = Axis(key="scope.name", values=("synthgym/all",))
         return Study(name="s", base=base, scopes=scopes, space=SCOPE_SWEEP, trials=3).hash
 
-    assert of() == of(scope__root="elsewhere") == of(loader__workers=0) == of(scope__name="synthgym/pairs")
+    assert (
+        of()
+        == of(scope__root="elsewhere")
+        == of(loader__workers=0)
+        == of(loader__frame_store_gb=3)
+        == of(scope__name="synthgym/pairs")
+    )
     assert of() != of(optim__epochs=13) and of() != of(seed=1)
