@@ -103,7 +103,7 @@ def _class_names(annotations: Path, subset: str, dives: dict[Key, Dive], finding
     codes = {dive.action_type for dive in dives.values()}
     if subset.upper() not in codes:
         raise DataError(f"finediving has no '{subset}'{nearest(subset.upper(), ['all', '10m', *codes])}")
-    names = read_step_names(annotations)
+    names = read_step_names(annotations, findings)
     return {
         key: " > ".join(names.get(step, str(step)) for step in dive.steps)
         for key, dive in dives.items()

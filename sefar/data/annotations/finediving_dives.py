@@ -103,14 +103,18 @@ def read_keys(path: Path, findings: Findings) -> list[Key]:
     return parsed
 
 
-def read_step_names(annotations: Path) -> dict[int, str]:
+def read_step_names(annotations: Path, findings: Findings) -> dict[int, str]:
     """Names of sub-actions by number, if the folder holds their table; else none.
 
     Raises:
         DataError: the table is no such pickle, or asks to run code.
     """
     path = annotations / STEP_NAMES
-    return {int(number): str(name) for number, name in _read_dict(path).items()} if path.is_file() else {}
+    names = _read_dict(path) if path.is_file() else {}
+    if not all(isinstance(number, int | np.integer) for number in names):
+        findings.add("malformed row", STEP_NAMES, "expected {number: name}; steps go by their numbers")
+        return {}
+    return {int(number): str(name) for number, name in names.items()}
 
 
 def parse_key(raw: object) -> Key | None:

@@ -36,8 +36,8 @@ COUNTS = {
 SOURCE = "from the FineGym project page"
 CLASS_FORM = "Clabel: N; set: N; Glabel: N; (EVENT) text"
 CLASS_ROW = re.compile(
-    r"(?:Clabel: *(?P<clabel>\d+); *set: *(?P<set>\d+); *Glabel: *\d+"
-    r"|Glabel: *(?P<glabel>\d+); *set: *(?P<gset>\d+)); *"
+    r"(?:Clabel: *(?P<clabel>\d{1,9}); *set: *(?P<set>\d{1,9}); *Glabel: *\d+"
+    r"|Glabel: *(?P<glabel>\d{1,9}); *set: *(?P<gset>\d{1,9})); *"
     r"(?P<text>\((?P<event>VT|FX|BB|UB)\) *.+)",
     re.ASCII,
 )
@@ -91,7 +91,7 @@ def read_set_names(annotations: Path, findings: Findings) -> dict[int, str]:
     """Names of the sets by id, from ``set_categories.txt``; ids of codes such as ``UB-S1`` are in `SET_IDS`."""
     names = {}
     for number, line in read_rows(annotations / "set_categories.txt", "set: N; name", findings, source=SOURCE):
-        match = re.fullmatch(r"set: *([0-9]+); *(\S+)", line)
+        match = re.fullmatch(r"set: *([0-9]{1,9}); *(\S+)", line)
         if match is None or int(match[1]) not in SET_IDS.values():
             malformed(findings, f"set_categories.txt:{number}", "set: N; name", line)
         else:

@@ -100,6 +100,6 @@ def _span(entry: object) -> tuple[float, float] | None:
     try:
         stages = entry["timestamps"]  # type: ignore[index]
         start, end = float(stages[0][0]), float(stages[-1][1])
-    except (TypeError, KeyError, IndexError, ValueError):
+    except (TypeError, KeyError, IndexError, ValueError, OverflowError):
         return None
     return (start, end) if math.isfinite(start) and math.isfinite(end) and 0 <= start < end else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,11 +13,13 @@ from sefar.data.annotations.list_checks import check_lists
 from sefar.data.annotations.table import clip_rows
 from sefar.data.annotations.text import malformed, read_rows
 from sefar.data.findings import Findings
+from sefar.data.listing import Listing
 from sefar.errors import DataError
 
 LIST_NAMES = {"train": ("train",), "unlabelled": ("unlabel", "unlabelled", "unlabe"), "test": ("test", "val")}
 LIST_SUFFIXES = (".csv", ".txt", ".list")
-WINDOW = re.compile(r"^(?P<path>.+)#(?P<start>\d+)-(?P<end>\d+)$")
+QUOTED = re.compile(r'"(?P<path>(?:[^"]|"")*)"(?: *, *|\s+)(?P<label>\S+)')
+WINDOW = re.compile(r"^(?P<path>.+)#(?P<start>[0-9]{1,9})-(?P<end>[0-9]{1,9})$")
 FORM = "<path> <label>"
 
 
@@ -104,7 +106,7 @@ def _list_rows(
             "path": resolve(file),
             "label": label,
             "label_name": names.get(label, str(label)),
-            "group": str(Path(file).with_suffix("")),
+            "group": os.path.splitext(file)[0],
             "start_frame": start,
             "end_frame": end,
             "split": split,
@@ -114,23 +116,25 @@ def _list_rows(
 
 def _parse_line(line: str) -> tuple[str, int, int, int] | None:
     """(path, start, end, label) of one line, or None when malformed."""
-    if line.startswith('"'):
-        fields = next(csv.reader([line], delimiter="," if '",' in line else " "), [])
-        fields = [f for f in fields if f]
+    if quoted := QUOTED.fullmatch(line):
+        fields = [quoted["path"].replace('""', '"'), quoted["label"]]
     else:
         fields = line.rsplit("," if "," in line and line.rsplit(",", 1)[1].strip().lstrip("-").isdigit() else None, 1)
     if len(fields) != 2 or not re.fullmatch(r"-1|[0-9]{1,9}", fields[1].strip()):
         return None
     file, label = fields[0].strip(), int(fields[1])
+    if not file or "\0" in file:
+        return None
     window = WINDOW.match(file)
     if window is None:
-        return (file, 0, -1, label) if file else None
+        return file, 0, -1, label
     start, end = int(window["start"]), int(window["end"])
     return (window["path"], start, end, label) if end > start else None
 
 
 def _resolver(folder: Path, data_root: Path, path_prefix: tuple[str, str] | None) -> Callable[[str], str]:
     """Where a path of a list lies: under the new prefix, else beside the list, else under `data_root`."""
+    listing = Listing()
 
     def resolve(file: str) -> str:
         path = Path(file)
@@ -138,8 +142,8 @@ def _resolver(folder: Path, data_root: Path, path_prefix: tuple[str, str] | None
             path = path_prefix[1] / path.relative_to(path_prefix[0])
         if path.is_absolute():
             return str(path)
-        beside = folder / path
-        return str(beside if beside.exists() else data_root / path)
+        beside = str(folder / path)
+        return beside if listing.is_file(beside) else str(data_root / path)
 
     return resolve
 

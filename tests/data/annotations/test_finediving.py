@@ -72,6 +72,12 @@ def test_classes_of_one_dive_code_are_its_sequences_of_steps(tmp_path: Path) -> 
     (tmp_path / "Sub_action_Types_Table.pkl").write_bytes(pickle.dumps(names))
     table, _ = read(tmp_path, "5253B")
     assert table.label_name[0] == "Back > 1.5 Twists > 2.5 Soms.Pike > Entry"
+    (tmp_path / "Sub_action_Types_Table.pkl").write_bytes(pickle.dumps({"Back": 1}))
+    table, findings = read(tmp_path, "5253B")
+    assert table.label_name[0] == "1 > 9 > 14 > 36"
+    assert [str(f) for f in findings.of_kind("malformed row")] == [
+        "Sub_action_Types_Table.pkl: expected {number: name}; steps go by their numbers"
+    ]
     with pytest.raises(DataError, match="finediving has no '5254B' — did you mean '5253B'"):
         read(tmp_path, "5254B")
 

@@ -183,6 +183,7 @@ def test_timestamps_are_absolute_seconds_and_vault_spans_its_stages(tmp_path: Pa
             {"timestamps": [[1, 2]], "segments": {"../../x": {"timestamps": [[0, 2]]}}},
             "times.json: 0LtLS9wROrk_E_000001_000002_../../x",
         ),
+        ({"timestamps": [[10**400, 2]], "segments": {}}, "times.json: 0LtLS9wROrk_E_000001_000002"),
         (7, "times.json: 0LtLS9wROrk"),
     ],
 )

@@ -35,7 +35,8 @@ def test_separators_line_ends_quotes_and_windows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["only_a_path.mp4", "a.mp4 x", "a.mp4 1.5", "a.mp4#9-3 1", "a.mp4 -2", "a.mp4 ٣", "a.mp4 9999999999"]
+    "line",
+    ["only_a_path.mp4", "a.mp4 x", "a.mp4 1.5", "a.mp4#9-3 1", "a.mp4 -2", "a.mp4 ٣", "a.mp4 9999999999", '"" 3'],
 )
 def test_malformed_lines_are_named_with_file_and_line_together(tmp_path: Path, line: str) -> None:
     table, findings = read(tmp_path, train=f"ok.mp4 0\n{line}\nalso bad\n")
@@ -152,6 +153,12 @@ def test_a_path_prefix_is_replaced_by_whole_folders(tmp_path: Path) -> None:
     assert [f.message for f in findings.of_kind("path prefix")] == [
         "no path begins with '/dat'; mend the prefix to replace"
     ]
+
+
+def test_names_that_no_disk_can_hold_are_read_or_reported(tmp_path: Path) -> None:
+    table, findings = read(tmp_path, train=f'{"x" * 300}.mp4 0\n"{"y" * 200_000}" 0\na\0/b.mp4 0\n')
+    assert len(table) == 3
+    assert [(f.kind, f.where) for f in findings] == [("malformed row", "train.csv:3")]
 
 
 @given(st.text(st.characters(exclude_characters="\r\n", codec="utf-8")))
