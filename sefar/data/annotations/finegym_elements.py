@@ -58,14 +58,7 @@ def read_timestamps(path: Path) -> tuple[dict[str, tuple[float, float]], Finding
     Raises:
         DataError: missing, or no JSON object.
     """
-    try:
-        videos = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; expected the timestamps JSON of the FineGym project page") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected FineGym's timestamps JSON, got none ({error})") from error
-    if not isinstance(videos, dict):
-        raise DataError(f"{path}: expected an object {{video id: events}}, got a {type(videos).__name__}")
+    videos = _load(path)
     findings = Findings()
     seconds = {}
     for event_id, event in _entries(videos, findings, path):
@@ -82,6 +75,28 @@ def read_timestamps(path: Path) -> tuple[dict[str, tuple[float, float]], Finding
             else:
                 seconds[f"{event_id}_{name}"] = (start[0] + span[0], start[0] + span[1])
     return seconds, findings
+
+
+def read_event_starts(path: Path) -> dict[str, float]:
+    """Second of the source video at which each event (``<video>_E_<start>_<end>``) of the timestamps file starts.
+
+    Raises:
+        DataError: missing, or no JSON object.
+    """
+    spans = {event_id: _span(event) for event_id, event in _entries(_load(path), Findings(), path)}
+    return {event_id: span[0] for event_id, span in spans.items() if span}
+
+
+def _load(path: Path) -> dict[str, object]:
+    try:
+        videos = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; expected the timestamps JSON of the FineGym project page") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: expected FineGym's timestamps JSON, got none ({error})") from error
+    if not isinstance(videos, dict):
+        raise DataError(f"{path}: expected an object {{video id: events}}, got a {type(videos).__name__}")
+    return videos
 
 
 def _entries(videos: dict[str, object], findings: Findings, path: Path) -> Iterator[tuple[str, dict]]:
