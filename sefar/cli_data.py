@@ -74,5 +74,5 @@ class Scopes:
             annotations=self.annotations,
             dev_fraction=self.dev_fraction,
             keep_groups=self.keep_groups,
-            path_prefix=self.path_prefix if name.startswith("lists:") else "",
+            path_prefix=self.path_prefix,
         )

@@ -10,6 +10,7 @@ import pytest
 from sefar import cli
 from sefar.config import TrainConfig
 from sefar.data.decode import decode_clip
+from sefar.data.quarantine import quarantined, write_quarantine
 from sefar.data.scopes import ScopeConfig, load_scope
 from sefar.data.synthgym import SynthGymConfig, dataset_dir
 from sefar.errors import DataError
@@ -236,6 +237,24 @@ def test_a_clip_that_does_not_decode_is_named(
     assert sefar(monkeypatch, "train", "--out", tmp_path / "run", *settings(root, scope__name=f"lists:{tmp_path}")) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"error: {tmp_path / 'bad.mp4'}: does not decode, frames ")
+
+
+def test_a_run_without_missing_clips_is_allowed_and_counts_them(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = SynthGymConfig(size=64, train_clips_per_element=3, test_clips_per_element=1)
+    clip = load_scope(ScopeConfig(name=f"{SCOPE}@1pc#0", root=str(root), synthgym=config), progress=False).test.iloc[0]
+    lists = tmp_path / "q" / "list.csv"
+    write_quarantine(lists, [quarantined(clip.clip_id, clip.path, clip.start_frame, clip.end_frame, "broken")])
+    train = ["train", "--out", tmp_path / "run", "--frame-store-gb", 1]
+    assert sefar(monkeypatch, *train, *settings(root, scope__quarantine=lists)) == 2
+    said = capsys.readouterr().err
+    assert "(1 of 4 test)" in said and "--allow-missing" in said and said.count("\n") == 1
+    assert sefar(monkeypatch, *train, "--allow-missing", *settings(root, scope__quarantine=lists)) == 0
+    about = json.loads((tmp_path / "run" / "evaluation-test.json").read_text())
+    assert (about["missing_test"], about["missing_dev"], about["clips"]) == (1, 0, 3)
+    config_json = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config_json["scope"]["allow_missing"] is True and config_json["loader"]["frame_store_gb"] == 1.0
 
 
 # evaluate

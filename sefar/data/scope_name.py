@@ -42,7 +42,7 @@ class ScopeConfig:
         root: folder of the data sets; SynthGym is rendered here on demand.
         annotations: folder of the data set's annotation files; empty: ``<root>/<dataset>/annotations``.
         clips: folder of its clips; empty: ``<root>/<dataset>/clips``.
-        path_prefix: ``OLD=NEW``: paths of lists that begin with OLD are looked for under NEW.
+        path_prefix: ``OLD=NEW``: paths of ``lists:DIR`` that begin with OLD are looked for under NEW.
         dev_fraction: share of the training clips kept apart to choose by (never the test set); 0: none.
         keep_groups: label whole source videos or performers, and keep them whole in dev.
         allow_missing: leave out clips that are absent or quarantined, and count them; else they are an error.
@@ -68,8 +68,6 @@ class ScopeConfig:
         if self.keep_groups and (parsed.dataset == LISTS or parsed.labels_per_class is not None):
             why = "lists are taken as they are" if parsed.dataset == LISTS else "whole groups hold no exact @Npc"
             raise ConfigError(f"scope.keep_groups: does not go with '{self.name}', since {why}; use @fraction")
-        if self.path_prefix and parsed.dataset != LISTS:
-            raise ConfigError("scope.path_prefix: is for lists:DIR alone; say where clips lie with scope.clips")
         self.replaced_prefix()
 
     def annotations_dir(self) -> Path:

@@ -23,7 +23,10 @@ ROWS = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "ece": "ca
 
 
 def describe(trainer: Trainer, part: str) -> dict[str, Any]:
-    """What is evaluated: scope, hashes, epochs and steps trained, clips, classes; how the networks are asked."""
+    """What is evaluated: scope, hashes, epochs and steps trained, clips, classes; how the networks are asked.
+
+    ``missing_<part>`` are the clips that were absent or quarantined and left out.
+    """
     scope, config = trainer.scope, trainer.config
     return {
         "scope": scope.name,
@@ -33,6 +36,7 @@ def describe(trainer: Trainer, part: str) -> dict[str, Any]:
         "step": trainer.step,
         "clips": len({"dev": scope.dev, "test": scope.test}[part]),
         "classes": scope.num_classes,
+        **{f"missing_{part}": count for part, count in scope.missing.items()},
         "views": config.evaluation.views,
         "crops": config.evaluation.crops,
         "passes": config.teacher.passes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from types import TracebackType
@@ -60,9 +61,10 @@ class ProgressBar:
         self.bar.update(clips_until(self.config, self.steps_per_epoch, step) - self.bar.n)
 
     def epoch_done(self, report: EpochReport) -> None:
-        """Show the epoch's accuracy."""
+        """Show the epoch's accuracy, if there is a dev part."""
         self.step_done(report.step)
-        self.bar.set_postfix_str(f"dev {report.dev_student_top1:.1f} %", refresh=False)
+        if not math.isnan(report.dev_student_top1):
+            self.bar.set_postfix_str(f"dev {report.dev_student_top1:.1f} %", refresh=False)
 
     def __enter__(self) -> ProgressBar:
         return self

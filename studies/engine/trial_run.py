@@ -114,7 +114,9 @@ class TrialRun:
     def _open(self) -> None:
         config = TrainConfig.from_dict(self.spec.config)
         self.trainer = load_workload(self.settings.workload).trainer(config)
-        self.row |= {"split_hash": self.trainer.scope.split_hash, "device": str(self.trainer.device)}
+        scope = self.trainer.scope
+        self.row |= {"split_hash": scope.split_hash, "device": str(self.trainer.device)}
+        self.row |= {f"missing_{part}": count for part, count in scope.missing.items()}
         try:
             state = self.checkpoints.load(self.spec.trial_id)
         except CheckpointError as error:

@@ -43,6 +43,10 @@ TRIALS = [
     ("error", TEXT),
     ("notes", TEXT),  # what befell the trial without ending it
     ("split_hash", TEXT),
+    ("missing_labelled", WHOLE),  # clips that were absent or quarantined and left out
+    ("missing_unlabelled", WHOLE),
+    ("missing_dev", WHOLE),
+    ("missing_test", WHOLE),
     ("recipe", TEXT),
     ("study_hash", TEXT),
     ("space_hash", TEXT),

@@ -54,7 +54,6 @@ def test_bad_names_say_how_to_mend(name: str, message: str) -> None:
         ({"dev_fraction": 1.0}, r"dev_fraction: expected a share in \[0, 1\), got 1"),
         ({"keep_groups": True, "name": "lists:x"}, "keep_groups: does not go with 'lists:x', since lists are taken"),
         ({"keep_groups": True, "name": "synthgym/all@1pc"}, "whole groups hold no exact @Npc; use @fraction"),
-        ({"path_prefix": "/a=/b"}, "path_prefix: is for lists:DIR alone"),
         ({"path_prefix": "/a", "name": "lists:x"}, "path_prefix: expected OLD=NEW .*, got '/a'"),
         ({"path_prefix": "=/b", "name": "lists:x"}, "path_prefix: expected OLD=NEW .*, got '=/b'"),
     ],

@@ -65,6 +65,30 @@ def test_missing_clips_stop_the_sweep_in_one_line(config):
     assert str(first) in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_missing_clips_may_be_left_out(config):
+    clips_of(config)[-1].unlink()
+    allowed = config.override({"scope.allow_missing": True})
+    split_hash = SefarWorkload().prepare(allowed)
+    trainer = SefarWorkload().trainer(allowed)
+    assert trainer.scope.missing == {"labelled": 0, "unlabelled": 0, "dev": 0, "test": 1}
+    assert trainer.scope.split_hash == split_hash != trainer.scope.available_hash
+    trainer.close()
+
+
+def test_flags_of_scopes_reach_the_trials(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = sweep_parser("").parse_args(["--allow-missing", "--scopes", "folders:clips@0.1#2", "lists:some"])
+    study = study_of(flags, "scope-sweep", SCOPE_SWEEP)
+    assert study.base.scope.allow_missing
+    assert study.scopes.values == (f"folders:{tmp_path}/clips@0.1#2", f"lists:{tmp_path}/some")
+    assert not study_of(sweep_parser("").parse_args([]), "scope-sweep", SCOPE_SWEEP).base.scope.allow_missing
+
+
+def test_a_study_needs_dev_clips(config):
+    with pytest.raises(ConfigError, match=r"scope\.dev_fraction: a study chooses by dev clips, .* got 0"):
+        SefarWorkload().prepare(config.override({"scope.dev_fraction": 0}))
+
+
 def test_a_clip_that_does_not_decode_is_logged_once_and_stops_nothing(config, caplog):
     bad = clips_of(config)[-1]
     bad.write_bytes(b"no video")

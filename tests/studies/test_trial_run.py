@@ -78,6 +78,7 @@ def test_a_damaged_checkpoint_restarts_the_trial_and_the_row_says_so(tmp_path, c
     row = only_row(settings)
     assert row["status"] == "finished" and pd.isna(row["error"])
     assert checkpoint.name in row["notes"] and row["notes"].endswith("the trial started anew")
+    assert (row["missing_labelled"], row["missing_test"]) == (0, 3)
     assert ResultStore(settings.store).epochs().attempt.tolist() == [2, 2, 2]
 
 

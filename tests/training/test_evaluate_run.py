@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from sefar.config import TrainConfig
+from sefar.data.quarantine import quarantined, write_quarantine
 from sefar.data.scopes import Scope
 from sefar.errors import SefarError
 from sefar.training import evaluate_run as module
@@ -50,6 +51,27 @@ def test_it_finds_what_training_found(trained: Path, run: Path) -> None:
         assert ours.read_bytes() == (trained / ours.name).read_bytes()
     content = json.loads((run / "evaluation-test.json").read_text())
     assert content == {"part": "test", **about, "metrics": evaluation.metrics}
+    assert [content[f"missing_{part}"] for part in ("labelled", "unlabelled", "dev", "test")] == [0] * 4
+
+
+def test_missing_test_clips_are_counted_and_the_rest_evaluated(run: Path, tiny_scope: Scope, tmp_path: Path) -> None:
+    quarantine = tmp_path / "q" / "list.csv"
+    clip = tiny_scope.test.iloc[0]
+    write_quarantine(quarantine, [quarantined(clip.clip_id, clip.path, clip.start_frame, clip.end_frame, "broken")])
+    without = {"scope.quarantine": str(quarantine), "scope.allow_missing": "true"}
+    _, about = evaluate_run(run, "test", device="cpu", overrides=without)
+    assert (about["missing_test"], about["clips"]) == (1, len(tiny_scope.test) - 1)
+    with pytest.raises(SefarError, match="0 clips are absent and 1 quarantined \\(1 of 12 test\\)"):
+        evaluate_run(run, "test", device="cpu", overrides={"scope.quarantine": str(quarantine)})
+
+
+def test_there_may_be_no_dev_clips_to_evaluate(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    config = tiny_config.override({"scope.dev_fraction": 0, "optim.epochs": 2, "optim.steps_per_epoch": 1})
+    train_in_folder(config, tmp_path, resume=False, device="cpu")
+    with pytest.raises(SefarError, match=r"--part dev: the run of .* has no dev clips \(scope.dev_fraction=0\)"):
+        evaluate_run(tmp_path, "dev", device="cpu")
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["dev_student_top1"] for line in lines] == [None, None]
 
 
 def test_files_hold_every_clip_and_class(run: Path, tiny_scope: Scope) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import gc
 import math
 import pickle
 import threading
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 from sefar.config import TrainConfig
-from sefar.data.scopes import Scope
+from sefar.data.scopes import Scope, load_scope
 from sefar.errors import CheckpointError, DecodeError, TrainingError
 from sefar.recipes import with_method
 from sefar.training.checkpoint import load_checkpoint, save_checkpoint
@@ -127,13 +129,17 @@ def test_a_state_of_the_warm_up_has_no_teacher(tiny_config: TrainConfig, tiny_sc
     assert trainer.teacher is None and trainer.step == 0
 
 
-def test_an_error_ends_the_loaders_threads(tiny_config: TrainConfig, tiny_scope: Scope) -> None:
+def test_closing_after_an_error_ends_the_loaders_threads(tiny_config: TrainConfig, tiny_scope: Scope) -> None:
+    gc.collect()  # trainers that nobody closed
+    before = len(threading.enumerate())
     trainer = Trainer(tiny_config.override({"loader.workers": 2}), tiny_scope, device="cpu")
     with torch.no_grad():
         trainer.student.fc.weight.fill_(float("nan"))
     with pytest.raises(TrainingError):
         trainer.train_epoch()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("loader")]
+    assert len(threading.enumerate()) > before
+    trainer.close()
+    assert len(threading.enumerate()) == before
 
 
 def test_a_checkpoint_of_another_run_is_refused(tiny_config: TrainConfig, tiny_scope: Scope) -> None:
@@ -141,6 +147,20 @@ def test_a_checkpoint_of_another_run_is_refused(tiny_config: TrainConfig, tiny_s
     other = Trainer(tiny_config.override({"seed": 9}), tiny_scope, device="cpu")
     with pytest.raises(CheckpointError, match="of another config"):
         other.load_state_dict(state)
+
+
+def test_a_checkpoint_with_other_clips_at_hand_is_refused(tiny_config: TrainConfig, tiny_scope: Scope) -> None:
+    state = Trainer(tiny_config, tiny_scope, device="cpu").state_dict()
+    fewer = dataclasses.replace(tiny_scope, available_hash="0123456789ab")
+    with pytest.raises(CheckpointError, match=r"of another set of clips at hand \(.*, expected 0123456789ab\)"):
+        Trainer(tiny_config, fewer, device="cpu").load_state_dict(state)
+
+
+def test_without_dev_clips_the_report_says_nothing_of_them(tiny_config: TrainConfig) -> None:
+    config = tiny_config.override({"scope.dev_fraction": 0})
+    report = Trainer(config, load_scope(config.scope, progress=False), device="cpu").train_epoch()
+    assert math.isnan(report.dev_student_top1) and math.isnan(report.dev_student_mean_class)
+    assert report.total_loss > 0
 
 
 @pytest.mark.parametrize("step", [0, 2])
