@@ -12,6 +12,7 @@ from sefar.data.scope_name import ScopeConfig
 from sefar.data.scopes import resolve_scope
 from sefar.errors import DataError, ScopeError
 from tests.conftest import SHARED
+from tests.data.annotations.test_finediving import write as write_finediving
 
 SETS = {"VT": 1, "FX": 5, "BB": 5, "UB": 4}
 
@@ -155,3 +156,25 @@ def test_released_lists_are_usable_with_their_faults_reported(
     assert (len(scope.labelled), scope.num_classes, len(scope.missing_classes)) == (labelled, classes, missing)
     assert scope.test.path.str.startswith("/mnt/clips/").all()
     assert len(scope.findings) and not scope.findings.fatal
+
+
+@pytest.mark.parametrize(
+    ("subset", "classes", "labelled", "test"),
+    [
+        ("all", ["407C", "5253B"], 3, 2),
+        ("10m", ["407C", "5253B"], 3, 0),
+        ("5253B", ["1 > 14 > 9 > 36", "1 > 9 > 14 > 36"], 2, 1),
+        ("407c", ["4 > 25 > 36"], 1, 1),
+    ],
+)
+def test_finediving_scopes(subset: str, classes: list[str], labelled: int, test: int, tmp_path: Path) -> None:
+    config = ScopeConfig(
+        name=f"finediving/{subset}", annotations=str(write_finediving(tmp_path)), clips="/clips", dev_fraction=0
+    )
+    if not test:
+        with pytest.raises(ScopeError, match="the test part needs clips with labels, found 0"):
+            resolve_scope(config)
+        return
+    scope = resolve_scope(config)
+    assert (sorted(scope.classes), len(scope.labelled), len(scope.test)) == (classes, labelled, test)
+    assert scope.labelled.path.str.startswith("/clips/").all()
