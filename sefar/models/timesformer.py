@@ -53,6 +53,8 @@ class ModelConfig:
         drop_path: of the last block; rises linearly from 0 over the depth.
         position_resize: how position embeddings of another grid are resized: ``bicubic``, or ``nearest`` (release).
         checkpoint_activations: recompute activations in the backward pass to save memory.
+        freeze_patch_embed: keep the patch embedding as it starts (MoCo v3, arXiv 2104.02057), which steadies training
+            and saves its backward pass.
     """
 
     name: str = "vit_s"
@@ -62,6 +64,7 @@ class ModelConfig:
     drop_path: float = 0.1
     position_resize: str = "bicubic"
     checkpoint_activations: bool = False
+    freeze_patch_embed: bool = False
 
     def __post_init__(self) -> None:
         if self.name not in ARCHITECTURES:
@@ -196,6 +199,7 @@ class DividedSpaceTimeViT(nn.Module):
         self.blocks = nn.ModuleList(Block(arch.width, arch.heads, arch.mlp_ratio, p) for p in drop_paths)
         self.norm = nn.LayerNorm(arch.width, eps=1e-6)
         self._init_weights()
+        self.patch_embed.requires_grad_(not config.freeze_patch_embed)
 
     def _init_weights(self) -> None:
         for module in self.modules():

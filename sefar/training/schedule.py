@@ -102,7 +102,7 @@ def layer_of(name: str, depth: int) -> int:
 
 
 def build_optimiser(config: OptimConfig, model: nn.Module, *, fresh: Collection[str]) -> torch.optim.Optimizer:
-    """Make the optimiser, its parameter groups carrying ``rate`` (their factor on the learning rate).
+    """Make the optimiser of what is not frozen; its groups carry ``rate``, their factor on the learning rate.
 
     Args:
         config: which optimiser.
@@ -112,6 +112,8 @@ def build_optimiser(config: OptimConfig, model: nn.Module, *, fresh: Collection[
     depth = max((layer_of(name, -1) for name, _ in model.named_parameters()), default=0)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         rate = config.fresh_rate if name in fresh else 1.0
         rate *= config.layer_decay ** (depth + 1 - layer_of(name, depth))
         decays = config.optimiser == "sgd" or (parameter.ndim >= 2 and not any(part in name for part in UNDECAYED))

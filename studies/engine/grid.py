@@ -88,7 +88,9 @@ class GridOptions:
         recipe: name of the recipe that the runs depart from, for the record.
         resume: insist that the store holds some of the runs.
         retry_failed: take failed runs up again.
-        concurrency: runs at once; None: one a core, or one where there is a GPU. All share the first GPU.
+        concurrency: runs at once; None: as many as the cores allow, or one where there is a GPU. All share
+            the first GPU.
+        processes: that train a run together, on CPUs.
         workload: ``module:Class`` of what is trained.
     """
 
@@ -97,11 +99,15 @@ class GridOptions:
     resume: bool = False
     retry_failed: bool = False
     concurrency: int | None = None
+    processes: int = 1
     workload: str = DEFAULT_WORKLOAD
 
     def __post_init__(self) -> None:
-        if self.concurrency is not None and self.concurrency < 1:
-            raise ConfigError(f"--concurrency: expected an integer ≥ 1, got {self.concurrency}")
+        for name in ("concurrency", "processes"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ConfigError(f"--{name}: expected an integer ≥ 1, got {value}")
+        if self.processes > 1 and torch.cuda.is_available():
+            raise ConfigError(f"--processes: {self.processes} share the work of CPUs, but there is a GPU; leave it out")
 
 
 @dataclass(frozen=True)
@@ -206,10 +212,11 @@ def _prepare(plan: GridPlan, options: GridOptions) -> None:
 def _run_all(left: list[GridRun], options: GridOptions, uri: str, say: Callable[[str], None]) -> None:
     cores = len(os.sched_getaffinity(0))
     gpus = torch.cuda.device_count()
-    concurrency = min(options.concurrency or (1 if gpus else cores), len(left))
+    concurrency = min(options.concurrency or (1 if gpus else max(1, cores // options.processes)), len(left))
     settings = RunSettings(
         store=uri,
-        threads=max(1, cores // concurrency),
+        threads=max(1, cores // (concurrency * options.processes)),
+        processes=options.processes,
         gpus=min(gpus, 1) / concurrency,
         workload=options.workload,
         study={"recipe": options.recipe},

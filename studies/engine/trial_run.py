@@ -33,7 +33,8 @@ class RunSettings:
 
     Attributes:
         store: URI of the result store.
-        threads: CPU threads a trial.
+        threads: CPU threads of each process of a trial.
+        processes: that train a trial together, on the CPU.
         gpus: GPUs a trial, possibly a fraction.
         workload: ``module:Class`` of what is trained.
         study: columns that say what the trial belongs to (recipe, hashes).
@@ -42,6 +43,7 @@ class RunSettings:
 
     store: str
     threads: int = 1
+    processes: int = 1
     gpus: float = 0.0
     workload: str = DEFAULT_WORKLOAD
     study: dict[str, str] = field(default_factory=dict)
@@ -76,6 +78,7 @@ def trial_row(spec: TrialSpec, settings: RunSettings, planned: int) -> dict[str,
         "epochs_planned": config.optim.epochs,
         "epochs_done": 0,
         "host": platform.node(),
+        "processes": settings.processes,
         "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **settings.study,
         **settings.versions,
@@ -113,7 +116,7 @@ class TrialRun:
 
     def _open(self) -> None:
         config = TrainConfig.from_dict(self.spec.config)
-        self.trainer = load_workload(self.settings.workload).trainer(config)
+        self.trainer = load_workload(self.settings.workload).trainer(config, self.settings.processes)
         scope = self.trainer.scope
         self.row |= {"split_hash": scope.split_hash, "device": str(self.trainer.device)}
         self.row |= {f"missing_{part}": count for part, count in scope.missing.items()}

@@ -61,8 +61,8 @@ class Workload(Protocol):
         """Bring the scope's clips to disk before any trial starts; the split's hash."""
         ...
 
-    def trainer(self, config: TrainConfig) -> Trains:
-        """A trainer at epoch 0."""
+    def trainer(self, config: TrainConfig, processes: int = 1) -> Trains:
+        """A trainer at epoch 0, shared by so many processes."""
         ...
 
 
@@ -85,12 +85,14 @@ class SefarWorkload:
         fill_frame_store(config, distinct_windows(scope.labelled, scope.unlabelled, scope.dev, scope.test))
         return scope.split_hash
 
-    def trainer(self, config: TrainConfig) -> Trains:
-        """A trainer on a GPU where Ray has assigned one, else on the CPU."""
+    def trainer(self, config: TrainConfig, processes: int = 1) -> Trains:
+        """A trainer on a GPU where Ray has assigned one, else on the CPU; of several processes always on the CPU."""
         from sefar.data.scopes import load_scope
+        from sefar.training.team import Team
         from sefar.training.trainer import Trainer
 
-        return Trainer(config, load_scope(config.scope, progress=False))
+        scope = load_scope(config.scope, progress=False)
+        return Trainer(config, scope) if processes == 1 else Team(config, scope, processes=processes)
 
 
 def fill_frame_store(config: TrainConfig, windows: list[tuple[str, int, int]]) -> None:

@@ -27,7 +27,7 @@ FX, BROKEN = "synthgym/event:FX@1pc#0", "synthgym/set:broken"
 class Unmakeable(ToyWorkload):
     """A workload whose trainer cannot be made."""
 
-    def trainer(self, config):
+    def trainer(self, config, processes=1):
         raise ConfigError("model.width: expected a multiple of 4, got 3")
 
 

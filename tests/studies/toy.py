@@ -70,5 +70,5 @@ class ToyWorkload:
     def prepare(self, config: TrainConfig) -> str:
         return "toy-" + os.environ.get("TOY_SPLIT", "0")
 
-    def trainer(self, config: TrainConfig) -> ToyTrainer:
+    def trainer(self, config: TrainConfig, processes: int = 1) -> ToyTrainer:
         return ToyTrainer(config)

@@ -1,0 +1,144 @@
+"""One run trained by several processes of this machine: a trainer here, and followers that make the same calls.
+
+    with closing(Team(config, scope, processes=2)) as trainer:
+        trainer.train_epoch()
+
+The processes share every step as `distributed` has it, on the CPU with gloo.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import pickle
+import tempfile
+from multiprocessing.connection import Connection
+from typing import Any
+
+import pandas as pd
+import torch
+import torch.distributed as dist
+
+from sefar.config import TrainConfig
+from sefar.data.scopes import Scope
+from sefar.errors import ConfigError, SefarError, TrainingError
+from sefar.training.distributed import World
+from sefar.training.evaluate import Evaluation
+from sefar.training.report import EpochReport
+from sefar.training.trainer import Trainer
+
+
+class Team:
+    """As a `Trainer`, for what a run asks of one; the calling process is rank 0 of the default process group.
+
+    Args:
+        config: the run; ``loader`` counts the clips of all processes together.
+        scope: its clips.
+        processes: in all, from 2 up; each has the threads that this process has.
+
+    Raises:
+        ConfigError: too few processes, a batch that does not divide among them, or a process group exists already.
+    """
+
+    def __init__(self, config: TrainConfig, scope: Scope, *, processes: int) -> None:
+        if processes < 2:
+            raise ConfigError(f"processes: expected an integer ≥ 2, got {processes}")
+        if dist.is_initialized():
+            raise ConfigError("processes: this process is of a process group already; train one run at a time")
+        World(0, processes).check(config.loader.labelled)
+        self._meeting = tempfile.TemporaryDirectory(prefix="sefar-team-")
+        address = f"file://{self._meeting.name}/group"
+        spawn = multiprocessing.get_context("spawn")  # torch must not be forked
+        self._calls: list[Connection] = []
+        self._followers = []
+        for rank in range(1, processes):
+            theirs, ours = spawn.Pipe(duplex=False)
+            arguments = (theirs, address, World(rank, processes), config, scope, torch.get_num_threads())
+            follower = spawn.Process(target=_follow, args=arguments, daemon=True)
+            follower.start()
+            theirs.close()  # else the follower's end would not see ours closed
+            self._calls.append(ours)
+            self._followers.append(follower)
+        try:
+            dist.init_process_group("gloo", init_method=address, rank=0, world_size=processes)
+            self.trainer = Trainer(config, scope, device="cpu", world=World(0, processes))
+        except BaseException:
+            self._dismiss()
+            raise
+        self.epochs, self.scope, self.device = self.trainer.epochs, scope, self.trainer.device
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+        return self.trainer.epoch
+
+    def train_epoch(self) -> EpochReport:
+        """As `Trainer.train_epoch`, together."""
+        return self._together("train_epoch")
+
+    def evaluate(self, part: str) -> Evaluation:
+        """As `Trainer.evaluate`."""
+        return self._together("evaluate", part)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """As `Trainer.load_state_dict`, in every process."""
+        self._together("load_state_dict", state)
+
+    def state_dict(self) -> dict[str, Any]:
+        """As `Trainer.state_dict`; any number of processes may go on from it."""
+        return self.trainer.state_dict()
+
+    def regulation(self) -> pd.DataFrame:
+        """As `Trainer.regulation`."""
+        return self.trainer.regulation()
+
+    def close(self) -> None:
+        """Send the followers home."""
+        self.trainer.close()
+        self._dismiss()
+
+    def _together(self, name: str, *arguments: Any) -> Any:
+        try:
+            for calls in self._calls:
+                # pickled here: `send` would hand tensors over as shared memory, and followers would write into ours
+                calls.send_bytes(pickle.dumps((name, arguments)))
+            return getattr(self.trainer, name)(*arguments)
+        except (RuntimeError, BrokenPipeError) as error:
+            if isinstance(error, SefarError):
+                raise
+            for follower in self._followers:
+                follower.join(1)  # the error of a broken connection can come before the end of the process
+            dead = [follower for follower in self._followers if not follower.is_alive()]
+            if not dead:
+                raise
+            raise TrainingError(
+                f"{len(dead)} of {len(self._followers) + 1} processes of the run died (exit code {dead[0].exitcode}), "
+                "perhaps for want of memory; use fewer processes or go on from the last checkpoint"
+            ) from error
+
+    def _dismiss(self) -> None:
+        for calls in self._calls:
+            calls.close()
+        for follower in self._followers:
+            follower.join(10)
+            follower.kill()  # one that waits for a step that will not come
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        self._meeting.cleanup()
+
+
+def _follow(calls: Connection, address: str, world: World, config: TrainConfig, scope: Scope, threads: int) -> None:
+    """Make the calls that rank 0 makes, until it hangs up or is gone."""
+    logging.disable(logging.ERROR)  # rank 0 says it
+    torch.set_num_threads(threads)
+    dist.init_process_group("gloo", init_method=address, rank=world.rank, world_size=world.size)
+    trainer = Trainer(config, scope, device="cpu", world=world)
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        while True:
+            name, arguments = pickle.loads(calls.recv_bytes())
+            # an error of the run is rank 0's too, which decides what comes next
+            with contextlib.suppress(SefarError):
+                getattr(trainer, name)(*arguments)
+    os._exit(0)  # rank 0 may be gone already, so that leaving the group in order could wait for ever

@@ -1,0 +1,80 @@
+"""A run that several processes train together: as one process trains it, stopped and failing as one."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from sefar.config import TrainConfig
+from sefar.data.scopes import Scope
+from sefar.errors import CheckpointError, ConfigError, TrainingError
+from sefar.training.team import Team
+from sefar.training.trainer import Trainer
+
+
+@pytest.fixture(scope="module")
+def config(tiny_config: TrainConfig) -> TrainConfig:
+    """Without what each process draws for itself."""
+    # AdamW's first steps are as long for a gradient that is rounding as for any other
+    quiet = {"model.dropout": 0.0, "model.drop_path": 0.0, "optim.optimiser": "sgd", "optim.learning_rate": 0.01}
+    return tiny_config.override({**quiet, "loader.workers": 0})
+
+
+def test_a_team_trains_resumes_and_evaluates_as_one_process(config: TrainConfig, tiny_scope: Scope) -> None:
+    with closing(Trainer(config, tiny_scope, device="cpu")) as alone:
+        reports = [report.to_dict() for report in alone]
+        expected = alone.evaluate("test")
+        regulation = alone.regulation()
+    with closing(Trainer(config, tiny_scope, device="cpu")) as begun:
+        begun.train_epoch()
+        after_one_epoch = begun.state_dict()
+        with closing(Team(config, tiny_scope, processes=2)) as team:
+            with pytest.raises(CheckpointError, match="another config"):  # the followers refuse it too, and wait on
+                team.load_state_dict({**after_one_epoch, "config_hash": "other"})
+            team.load_state_dict(after_one_epoch)
+            assert (team.epoch, team.epochs, team.scope) == (1, config.optim.epochs, tiny_scope)
+            while team.epoch < team.epochs:
+                report, wanted = team.train_epoch().to_dict(), reports[team.epoch - 1]
+                for name in ("total_loss", "supervised_loss", "unlabelled_loss", "mixed_loss", "confidence_mean"):
+                    assert report[name] == pytest.approx(wanted[name], rel=1e-4, abs=1e-6, nan_ok=True), name
+            found = team.evaluate("test")
+            assert team.state_dict()["step"] == alone.step
+            assert team.regulation().clips.sum() == regulation.clips.sum() > 0
+    assert found.metrics["student_top1"] == pytest.approx(expected.metrics["student_top1"], abs=9)  # one clip of 12
+    torch.testing.assert_close(
+        torch.as_tensor(found.answers["student"].probs_NK),
+        torch.as_tensor(expected.answers["student"].probs_NK),
+        rtol=1e-3,
+        atol=1e-4,
+    )
+    assert not dist.is_initialized()
+
+
+def test_a_team_stops_as_one(config: TrainConfig, tiny_scope: Scope) -> None:
+    with closing(Team(config, tiny_scope, processes=2)) as team:
+        with pytest.raises(ConfigError, match="is of a process group already"):
+            Team(config, tiny_scope, processes=2)
+        team.train_epoch()
+        state = team.state_dict()
+        state["student"] = {**state["student"], "fc.bias": torch.full_like(state["student"]["fc.bias"], float("nan"))}
+        team.load_state_dict(state)
+        with pytest.raises(TrainingError, match="not finite"):
+            team.train_epoch()
+        team.load_state_dict({**state, "student": team.state_dict()["teacher"] or state["student"]})
+        team._followers[0].kill()
+        team._followers[0].join()
+        with pytest.raises(TrainingError, match=r"^1 of 2 processes of the run died \(exit code -9\)"):
+            team.train_epoch()
+    assert not dist.is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("processes", "message"),
+    [(1, "processes: expected an integer ≥ 2, got 1"), (3, "expected a multiple of the 3 processes, got 4")],
+)
+def test_teams_that_cannot_be(config: TrainConfig, tiny_scope: Scope, processes: int, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Team(config, tiny_scope, processes=processes)
