@@ -34,7 +34,9 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(message.removeprefix("argument "))
 
 
-def _number(kind: Callable[[str], Any], least: float) -> Callable[[str], Any]:
+def at_least(kind: Callable[[str], Any], least: float) -> Callable[[str], Any]:
+    """An argument's type: a number from `least` up."""
+
     def parse(text: str) -> Any:
         try:
             value = kind(text)
@@ -48,7 +50,9 @@ def _number(kind: Callable[[str], Any], least: float) -> Callable[[str], Any]:
     return parse
 
 
-def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
+def one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
+    """An argument's type: one of some names."""
+
     def parse(text: str) -> str:
         if text not in choices:
             raise argparse.ArgumentTypeError(f"'{text}' is unknown{nearest(text, choices)}")
@@ -62,11 +66,11 @@ def sweep_parser(about: str) -> Parser:
     parser = Parser(description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.epilog = "presets:\n" + "\n".join(f"  {name:8} {p.about}" for name, p in PRESETS.items())
     add = parser.add_argument
-    add("--preset", type=_one_of(tuple(PRESETS)), default="default", help="how much work: %(default)s")
+    add("--preset", type=one_of(tuple(PRESETS)), default="default", help="how much work: %(default)s")
     add("--recipe", help="named configuration that trials depart from; default: the preset's")
     add("--scopes", nargs="+", metavar="SCOPE", help="label scopes, e.g. synthgym/event:FX@1pc#0 or lists:DIR")
-    add("--trials", type=_number(int, 1), metavar="N", help="trials a scope, the two named ones included")
-    add("--epochs", type=_number(int, 1), metavar="E", help="epochs of a whole trial")
+    add("--trials", type=at_least(int, 1), metavar="N", help="trials a scope, the two named ones included")
+    add("--epochs", type=at_least(int, 1), metavar="E", help="epochs of a whole trial")
     add(
         "--set",
         nargs="+",
@@ -77,7 +81,7 @@ def sweep_parser(about: str) -> Parser:
     add("--root", default="data", help="folder of the data sets: %(default)s")
     add(
         "--frame-store-gb",
-        type=_number(float, 0),
+        type=at_least(float, 0),
         metavar="GB",
         help="most that decoded clips may take on disk, 10^9 bytes; default: no limit",
     )
@@ -85,22 +89,22 @@ def sweep_parser(about: str) -> Parser:
     add("--store", default="runs/sweep", help="result store, a path or s3://…, gs://…: %(default)s")
     add("--name", help="name of the study in the store; default: scope-sweep-PRESET")
     add("--resume", action="store_true", help="insist on going on with a study that the store holds")
-    add("--extend", type=_number(int, 1), default=0, metavar="N", help="run N more trials a scope")
+    add("--extend", type=at_least(int, 1), default=0, metavar="N", help="run N more trials a scope")
     add("--retry-failed", action="store_true", help="take failed trials up again")
     add(
         "--address",
-        type=_one_of(ADDRESSES),
+        type=one_of(ADDRESSES),
         help="auto: join a running Ray; local: start one here. Default: auto in a Ray job, else local",
     )
-    add("--workers", type=_number(int, 1), default=1, metavar="N", help="workers a trial: %(default)s")
+    add("--workers", type=at_least(int, 1), default=1, metavar="N", help="workers a trial: %(default)s")
     add(
         "--gpus-per-worker",
-        type=_number(float, 0),
+        type=at_least(float, 0),
         metavar="F",
         help="GPUs a trial, e.g. 0.5; default: 1 if there are any",
     )
-    add("--concurrency", type=_number(int, 1), metavar="N", help="trials at once; default: as many as fit")
-    add("--seed", type=_number(int, 0), default=0, metavar="S", help="of training and of the search: %(default)s")
+    add("--concurrency", type=at_least(int, 1), metavar="N", help="trials at once; default: as many as fit")
+    add("--seed", type=at_least(int, 0), default=0, metavar="S", help="of training and of the search: %(default)s")
     add("--dry-run", action="store_true", help="print what would run and the search space, and stop")
     add("--verbose", action="store_true", help="tell what the engine does")
     add("--traceback", action="store_true", help="show where an error came from")
