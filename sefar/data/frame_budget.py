@@ -115,10 +115,15 @@ class Budget:
         return total
 
     def _files(self) -> Iterator[tuple[float, int, str]]:
-        """Time of last use, bytes and path of the clips' files, those being written and of other versions too."""
+        """Time of last use, bytes and path of the clips' files, those being written and of other versions too.
+
+        They begin with the name of their folder, so that nothing else that may lie there is counted or deleted.
+        """
         for folder in sorted(self.root.glob("[0-9a-f][0-9a-f]")):
             with os.scandir(folder) as entries:
                 for entry in entries:
+                    if not entry.name.startswith(folder.name) or not entry.is_file():
+                        continue
                     try:
                         stat = entry.stat()
                     except FileNotFoundError:  # renamed or deleted just now

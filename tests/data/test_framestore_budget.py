@@ -142,16 +142,17 @@ def test_leftovers_and_other_versions_count_and_leave(clips: list[str], tmp_path
     root = tmp_path / "store"
     (root / "ab").mkdir(parents=True)
     (root / "notes").mkdir()
-    for name in ("ab/old-version.npy", "ab/killed.npy.x.part", "notes/mine.txt"):
+    for name in ("ab/ab-old-version.npy", "ab/ab-killed.npy.x.part", "ab/mine.txt", "notes/ab.txt"):
         (root / name).write_bytes(bytes(2 * CLIP_BYTES))
         os.utime(root / name, (0, 0))
     store = opened(root)
     for clip in clips[:3]:
         show(store, clip)
     assert store.storing
-    assert not (root / "ab/killed.npy.x.part").exists() and (root / "ab/old-version.npy").exists()
+    assert not (root / "ab/ab-killed.npy.x.part").exists() and (root / "ab/ab-old-version.npy").exists()
     show(store, clips[3])
-    assert not (root / "ab/old-version.npy").exists() and (root / "notes/mine.txt").exists()
+    assert not (root / "ab/ab-old-version.npy").exists()
+    assert (root / "ab/mine.txt").exists() and (root / "notes/ab.txt").exists()
 
 
 @pytest.mark.parametrize("text", ["", "12", "not twenty digits...\n", "9" * 20 + "\n"])
