@@ -37,6 +37,8 @@ class Train:
     """Go on from the folder's checkpoint."""
     device: str = ""
     """cpu, cuda, …; empty: a GPU where there is one."""
+    processes: int = 1
+    """Processes that train together on the CPU; 2 are nearly twice as fast on two cores."""
     allow_missing: bool = False
     """Leave out clips that are absent or quarantined, and count them."""
     frame_store_gb: float | None = None
@@ -54,7 +56,11 @@ class Train:
         if self.frame_store_gb is not None:
             overrides["loader.frame_store_gb"] = self.frame_store_gb
         config = with_method(recipe(self.recipe), self.method).override(overrides)
-        metrics = train_in_folder(config, self.out, resume=self.resume, device=self.device or None)
+        if self.processes < 1:
+            raise ConfigError(f"--processes: expected an integer ≥ 1, got {self.processes}")
+        metrics = train_in_folder(
+            config, self.out, resume=self.resume, device=self.device or None, processes=self.processes
+        )
         print(summary(metrics))
         print(f"run folder: {self.out}")
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from sefar.config import TrainConfig
 from sefar.data.scopes import load_scope
-from sefar.errors import CheckpointError
+from sefar.errors import CheckpointError, ConfigError
 from sefar.files import write_whole
 from sefar.training.checkpoint import load_checkpoint, remove_leftovers, save_checkpoint
 from sefar.training.device import choose_device
@@ -29,14 +27,17 @@ from sefar.training.run_folder import (
     to_json,
     writing,
 )
+from sefar.training.team import Team
 from sefar.training.trainer import Trainer
 from sefar.training.versions import versions
 
 log = logging.getLogger(__name__)
 
 
-def train_in_folder(config: TrainConfig, folder: Path, *, resume: bool, device: str | None) -> dict[str, float]:
-    """Train in `folder` and evaluate on the test set.
+def train_in_folder(
+    config: TrainConfig, folder: Path, *, resume: bool, device: str | None, processes: int = 1
+) -> dict[str, float]:
+    """Train in `folder`, with several processes on the CPU where asked for, and evaluate on the test set.
 
     The folder gets ``config.json``, ``versions.json``, ``metrics.jsonl`` (a line an epoch), TensorBoard event files,
     ``checkpoint.pt`` (after every epoch) and in the end the files of `evaluation_files` for ``test``.
@@ -46,15 +47,19 @@ def train_in_folder(config: TrainConfig, folder: Path, *, resume: bool, device: 
 
     Raises:
         CheckpointError: the folder holds a run already and `resume` is off, or its checkpoint does not fit.
-        ConfigError: no such device.
+        ConfigError: no such device, or several processes that are not to run on the CPU.
         DataError: the folder cannot be written.
     """
     checkpoint = folder / CHECKPOINT
     if os.path.exists(checkpoint) and not resume:  # unlike Path.exists, no error where a folder may not be entered
         raise CheckpointError(f"{folder}: holds a run already; go on with --resume, or give another --out")
     check_writable(folder)
-    choose_device(device)  # before clips are rendered
-    with closing(_WatchedTrainer(config, load_scope(config.scope), device=device)) as trainer:
+    chosen = choose_device(device)  # before clips are rendered
+    if processes > 1 and chosen.type != "cpu":
+        raise ConfigError(f"--processes: {processes} share the work of CPUs, got device {chosen}; add --device cpu")
+    scope = load_scope(config.scope)
+    made = Team(config, scope, processes=processes) if processes > 1 else Trainer(config, scope, device=device)
+    with closing(made) as trainer:
         if resume and checkpoint.exists():
             trainer.load_state_dict(load_checkpoint(checkpoint))
         _open_folder(folder, trainer)
@@ -88,7 +93,7 @@ def _warn_of_changes(path: Path, now: dict[str, str | None]) -> None:
         log.warning("%s: the run goes on with other versions (%s)", path.parent, ", ".join(changed))
 
 
-def _train_epochs(folder: Path, trainer: _WatchedTrainer) -> None:
+def _train_epochs(folder: Path, trainer: Trainer) -> None:
     """Train what remains; after each epoch first its metrics are written, then the checkpoint."""
     with writing(folder):
         events = EventFile(folder, epochs_done=trainer.epoch)
@@ -101,15 +106,3 @@ def _train_epochs(folder: Path, trainer: _WatchedTrainer) -> None:
                 events.add(report)
             save_checkpoint(folder / CHECKPOINT, trainer.state_dict())
             bar.epoch_done(report)
-
-
-class _WatchedTrainer(Trainer):
-    """A trainer that tells of every step."""
-
-    on_step: Callable[[int], None] | None = None
-
-    def train_step(self, *args: Any, **kwargs: Any) -> float:
-        rate = super().train_step(*args, **kwargs)
-        if self.on_step is not None:
-            self.on_step(self.step)
-        return rate

@@ -14,10 +14,11 @@ import multiprocessing
 import os
 import pickle
 import tempfile
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from typing import Any
 
-import pandas as pd
 import torch
 import torch.distributed as dist
 
@@ -30,29 +31,32 @@ from sefar.training.report import EpochReport
 from sefar.training.trainer import Trainer
 
 
-class Team:
-    """As a `Trainer`, for what a run asks of one; the calling process is rank 0 of the default process group.
+class Team(Trainer):
+    """A `Trainer` whose work followers share; the process it is made in is rank 0 of the default process group.
 
     Args:
         config: the run; ``loader`` counts the clips of all processes together.
         scope: its clips.
-        processes: in all, from 2 up; each has the threads that this process has.
+        processes: in all, from 2 up, among which the threads that this process has are shared out.
 
     Raises:
         ConfigError: too few processes, a batch that does not divide among them, or a process group exists already.
     """
 
     def __init__(self, config: TrainConfig, scope: Scope, *, processes: int) -> None:
+        world = World(0, processes)
         if processes < 2:
             raise ConfigError(f"processes: expected an integer ≥ 2, got {processes}")
         if dist.is_initialized():
             raise ConfigError("processes: this process is of a process group already; train one run at a time")
-        World(0, processes).check(config.loader.labelled)
+        world.check(config.loader.labelled)
         self._meeting = tempfile.TemporaryDirectory(prefix="sefar-team-")
         address = f"file://{self._meeting.name}/group"
         spawn = multiprocessing.get_context("spawn")  # torch must not be forked
         self._calls: list[Connection] = []
-        self._followers = []
+        self._followers: list[SpawnProcess] = []
+        self._calling, self._threads = False, torch.get_num_threads()
+        torch.set_num_threads(max(1, self._threads // processes))
         for rank in range(1, processes):
             theirs, ours = spawn.Pipe(duplex=False)
             arguments = (theirs, address, World(rank, processes), config, scope, torch.get_num_threads())
@@ -63,49 +67,44 @@ class Team:
             self._followers.append(follower)
         try:
             dist.init_process_group("gloo", init_method=address, rank=0, world_size=processes)
-            self.trainer = Trainer(config, scope, device="cpu", world=World(0, processes))
+            super().__init__(config, scope, device="cpu", world=world)
         except BaseException:
             self._dismiss()
             raise
-        self.epochs, self.scope, self.device = self.trainer.epochs, scope, self.trainer.device
-
-    @property
-    def epoch(self) -> int:
-        """Epochs finished."""
-        return self.trainer.epoch
 
     def train_epoch(self) -> EpochReport:
         """As `Trainer.train_epoch`, together."""
-        return self._together("train_epoch")
+        with self._together("train_epoch"):
+            return super().train_epoch()
 
-    def evaluate(self, part: str) -> Evaluation:
+    def evaluate(self, part: str, *, final: bool = True) -> Evaluation:
         """As `Trainer.evaluate`."""
-        return self._together("evaluate", part)
+        with self._together("evaluate", part):
+            return super().evaluate(part, final=final)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """As `Trainer.load_state_dict`, in every process."""
-        self._together("load_state_dict", state)
-
-    def state_dict(self) -> dict[str, Any]:
-        """As `Trainer.state_dict`; any number of processes may go on from it."""
-        return self.trainer.state_dict()
-
-    def regulation(self) -> pd.DataFrame:
-        """As `Trainer.regulation`."""
-        return self.trainer.regulation()
+        """As `Trainer.load_state_dict`, in every process; any number of processes may go on from a state."""
+        with self._together("load_state_dict", state):
+            super().load_state_dict(state)
 
     def close(self) -> None:
         """Send the followers home."""
-        self.trainer.close()
+        super().close()
         self._dismiss()
 
-    def _together(self, name: str, *arguments: Any) -> Any:
+    @contextlib.contextmanager
+    def _together(self, name: str, *arguments: Any) -> Iterator[None]:
+        """Have the followers make a call of this trainer too; calls within the call they make by themselves."""
+        if self._calling:
+            yield
+            return
+        self._calling = True
         try:
             for calls in self._calls:
                 # pickled here: `send` would hand tensors over as shared memory, and followers would write into ours
                 calls.send_bytes(pickle.dumps((name, arguments)))
-            return getattr(self.trainer, name)(*arguments)
-        except (RuntimeError, BrokenPipeError) as error:
+            yield
+        except (RuntimeError, OSError) as error:
             if isinstance(error, SefarError):
                 raise
             for follower in self._followers:
@@ -114,9 +113,11 @@ class Team:
             if not dead:
                 raise
             raise TrainingError(
-                f"{len(dead)} of {len(self._followers) + 1} processes of the run died (exit code {dead[0].exitcode}), "
-                "perhaps for want of memory; use fewer processes or go on from the last checkpoint"
+                f"{len(dead)} of {self.world.size} processes of the run died (exit code {dead[0].exitcode}), perhaps "
+                "for want of memory; use fewer processes or go on from the last checkpoint"
             ) from error
+        finally:
+            self._calling = False
 
     def _dismiss(self) -> None:
         for calls in self._calls:
@@ -127,6 +128,7 @@ class Team:
         if dist.is_initialized():
             dist.destroy_process_group()
         self._meeting.cleanup()
+        torch.set_num_threads(self._threads)
 
 
 def _follow(calls: Connection, address: str, world: World, config: TrainConfig, scope: Scope, threads: int) -> None:

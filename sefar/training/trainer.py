@@ -12,7 +12,7 @@ on from `state_dict` equals the uninterrupted run bit for bit on a CPU. An epoch
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -109,6 +109,7 @@ class Trainer:
         )
         self.decay = config.teacher.decay_per_step(self.steps_per_epoch)
         self.step = 0  # optimiser steps finished
+        self.on_step: Callable[[int], None] | None = None  # told of every step's end
         self._sums: dict[str, list[float]] = {}  # running means of the epoch under way: [sum, count]
         self._histogram = RegulationHistogram()
 
@@ -205,6 +206,8 @@ class Trainer:
         if self.teacher is not None:
             ema_update(self.teacher, self.student, self.decay)
         self.step += 1
+        if self.on_step is not None:
+            self.on_step(self.step)
         return rate
 
     def _gradients_shared(self, *, last: bool) -> AbstractContextManager[object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ import torch.distributed as dist
 from sefar.config import TrainConfig
 from sefar.data.scopes import Scope
 from sefar.errors import CheckpointError, ConfigError, TrainingError
+from sefar.training import run
+from sefar.training.run import train_in_folder
 from sefar.training.team import Team
 from sefar.training.trainer import Trainer
 
@@ -69,6 +72,21 @@ def test_a_team_stops_as_one(config: TrainConfig, tiny_scope: Scope) -> None:
         with pytest.raises(TrainingError, match=r"^1 of 2 processes of the run died \(exit code -9\)"):
             team.train_epoch()
     assert not dist.is_initialized()
+
+
+def test_a_run_folder_made_together(config: TrainConfig, tmp_path: Path) -> None:
+    folder, threads = tmp_path / "run", torch.get_num_threads()
+    metrics = train_in_folder(config, folder, resume=False, device="cpu", processes=2)
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == config.optim.epochs
+    assert train_in_folder(config, folder, resume=True, device="cpu") == metrics
+    assert torch.get_num_threads() == threads
+
+
+def test_together_is_for_cpus(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "choose_device", lambda name: torch.device("cuda"))
+    with pytest.raises(ConfigError, match="--processes: 2 share the work of CPUs, got device cuda; add --device cpu"):
+        train_in_folder(config, tmp_path / "run", resume=False, device=None, processes=2)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
