@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -112,3 +114,24 @@ def test_wrong_use_is_one_line(
     assert prepare(monkeypatch, *arguments) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.count("\n") == 1 and message in said.err
+
+
+GUIDE = Path(__file__).resolve().parents[1] / "docs" / "datasets.md"
+COMMANDS = re.findall(r"^sefar .*$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_guides_commands_are_understood(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+    monkeypatch.setattr(cli, "run_reporting_errors", lambda run, **_: parsed.append(run) or 0)
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0 and len(parsed) == 1
+    for scope in re.findall(r"(?:scope\.name=|--scope )(\S+)", command):
+        ScopeConfig(name=scope, dev_fraction=0.2)
+
+
+def test_the_guide_has_commands_of_every_data_set() -> None:
+    prepared = {command.split()[2] for command in COMMANDS if command.startswith("sefar prepare ")}
+    assert prepared == {"finegym", "finediving", "ucf101", "hmdb51", "check"}

@@ -58,7 +58,7 @@ def test_broken_clips_are_listed_and_counted(tree: Path, monkeypatch: pytest.Mon
     assert not report.complete
     lines = report.text().splitlines()
     assert lines[0].endswith("16 clips of 4 classes: 12 available, 0 missing, 4 broken")
-    assert lines[1] == "1 classes are left without labelled clips"
+    assert lines[1] == "1 class is left without labelled clips"
     assert [line.split() for line in lines[2:5]] == [
         ["class", "labelled", "available", "missing", "broken"],
         ["c", "0", "1", "0", "3"],

@@ -64,14 +64,14 @@ class CheckReport:
         table = self.table()
         without = int((table.labelled == 0).sum())
         if without:
-            lines.append(f"{without} classes are left without labelled clips")
+            lines.append(f"{_classes(without)} left without labelled clips")
         lacking = table[(table.labelled == 0) | (table.missing + table.broken > 0)]
         if len(lacking):
             lines += _lines(lacking.head(CLASSES_SHOWN))
         if len(lacking) > CLASSES_SHOWN:
-            lines.append(f"… and {len(lacking) - CLASSES_SHOWN} more classes that lack clips")
+            lines.append(f"… and {len(lacking) - CLASSES_SHOWN} more that lack clips")
         if len(lacking) < len(table):
-            lines.append(f"{len(table) - len(lacking)} classes are complete")
+            lines.append(f"{_classes(len(table) - len(lacking))} complete")
         broken = self.clips[self.clips.status == BROKEN]
         lines += [f"broken: {cause}" for cause in broken.cause.head(CAUSES_SHOWN)]
         if len(broken) > CAUSES_SHOWN:
@@ -144,3 +144,7 @@ def _lines(table: pd.DataFrame) -> list[str]:
         name = row["class"] if len(row["class"]) <= width else row["class"][: width - 1] + "…"
         lines.append(name.ljust(width) + "".join(f"  {row[n]:>{len(n)},}" for n in numbers))
     return lines
+
+
+def _classes(number: int) -> str:
+    return "1 class is" if number == 1 else f"{number} classes are"

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.synchronize import Event
@@ -88,7 +88,8 @@ def _pool(todo: deque[Task], workers: int) -> Generator[Outcome, None, list[Task
         try:
             while todo or running:
                 while todo and len(running) < workers:
-                    running[pool.submit(_cut, todo[0])] = todo[0]
+                    with _without_interruption():
+                        running[pool.submit(_cut, todo[0])] = todo[0]
                     todo.popleft()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     outcomes = future.result()
@@ -101,11 +102,20 @@ def _pool(todo: deque[Task], workers: int) -> Generator[Outcome, None, list[Task
     return []
 
 
+@contextmanager
+def _without_interruption() -> Iterator[None]:
+    """Put Ctrl-C off; processes started meanwhile never see it, not even while they start. Their parent says stop."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(stop: Event) -> None:
-    """In a process of the pool: Ctrl-C is the parent's to deal with, who says when to stop; without it, end."""
+    """In a process of the pool: remember who says when to stop, and end with the parent, however that ends."""
     global _stop
     _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
