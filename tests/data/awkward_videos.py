@@ -60,7 +60,7 @@ def encode(
     container: dict[str, str] | None = None,
     **options: str,
 ) -> Path:
-    """Write a video whose frame k shows `picture(k)`.
+    """Write a video whose frame k shows `picture(k)`; the same bytes each time.
 
     Args:
         path: the file; its ending chooses the container.
@@ -73,6 +73,8 @@ def encode(
         container: options of the container.
         **options: options of the encoder.
     """
+    if codec == "libx264":  # its assembly decides on frame types by bytes it never set
+        options["x264-params"] = ":".join(["asm=0", *filter(None, [options.get("x264-params")])])
     with av.open(str(path), "w", options=container or {}) as out:
         stream: Any = out.add_stream(codec, rate=25, options={"threads": "1", **options})
         stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
