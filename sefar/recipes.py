@@ -34,7 +34,7 @@ TINY: dict[str, Any] = {
     "model.dropout": 0.05,
     "optim.weight_decay": 0.02,
     "optim.schedule": "cosine",
-    "optim.epochs": 12,
+    "optim.epochs": 20,
     "optim.steps_per_epoch": 20,
     "optim.clip_norm": 1.0,
     "objective.warmup_epochs": 1,
