@@ -1,8 +1,8 @@
 """Video files → frames. The only module that imports decord.
 
-decord reads what `VideoInfo.plain` says it reads right; PyAV reads the rest, and what decord fails at. Both give the
-same frames bit for bit. Where decord's FFmpeg reports damage, PyAV reads again and judges; `sefar.data.verify` is
-stricter.
+decord reads the windows that `VideoInfo.plain` says it reads right. PyAV reads the rest, what decord fails at, and
+single frames, being faster from key frame to key frame. Both give the same frames bit for bit. Where decord's FFmpeg
+reports damage, PyAV reads again and judges; `sefar.data.verify` is stricter.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def _decode(
             raise IndexError(f"{path}: frames {numbers.tolist()} asked for of a window of {last - first}")
         wanted, order = np.unique(numbers + first, return_inverse=True)
     with failures(path, start_frame, end_frame):
-        frames = _read(info, wanted, scaled_size(info, max_short_side))
+        frames = _read(info, wanted, scaled_size(info, max_short_side), sparse=order is not None)
     return frames if order is None else frames[order]
 
 
@@ -105,7 +106,8 @@ def find_window(path: Path, start_frame: int, end_frame: int, max_short_side: in
     if not path.is_file():
         raise DecodeError(f"{path}: no such file; mend its path in the list or fetch the clip")
     with failures(path, start_frame, end_frame):
-        info = read_info(path, max_short_side=max_short_side)
+        stat = path.stat()
+        info = _info(path, stat.st_size, stat.st_mtime_ns, max_short_side)
         if info.fault and (end_frame < 0 or not info.frames):
             raise DecodeError(info.fault)
         if not info.frames:
@@ -115,6 +117,11 @@ def find_window(path: Path, start_frame: int, end_frame: int, max_short_side: in
         asked = f"{path}: frames {start_frame}-{last} asked for, but the video has {info.frames}"
         raise DecodeError(f"{asked}{f' ({info.fault})' if info.fault else ''}; mend the window or the clip")
     return info, start_frame, last
+
+
+@lru_cache(1024)  # the views of a clip in a batch, and its length, ask one after the other
+def _info(path: Path, _bytes: int, _modified_ns: int, max_short_side: int) -> VideoInfo:
+    return read_info(path, max_short_side=max_short_side)
 
 
 def scaled_size(info: VideoInfo, max_short_side: int) -> tuple[int, int] | None:
@@ -141,9 +148,9 @@ def failures(path: Path, start_frame: int, end_frame: int) -> Iterator[None]:
         ) from error
 
 
-def _read(info: VideoInfo, numbers: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """Frames by ascending numbers, by decord where it can."""
-    if info.plain:
+def _read(info: VideoInfo, numbers: np.ndarray, size: tuple[int, int] | None, *, sparse: bool) -> np.ndarray:
+    """Frames by ascending numbers; all of a window by decord where it can."""
+    if info.plain and not sparse:
         try:
             return _read_decord(info, numbers, size)
         except ImportError:

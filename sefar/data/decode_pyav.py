@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,31 +51,50 @@ def read_frames(info: VideoInfo, numbers: Sequence[int], size: tuple[int, int] |
 
 
 def _read(info: VideoInfo, numbers: Sequence[int], size: tuple[int, int] | None, *, by_time: bool) -> np.ndarray:
-    """By time: enter at a key frame, number frames by their time. Else from the start, numbered as they come."""
-    wanted, pictures = set(numbers), {}
+    """By time: from key frame to key frame, numbering frames by their time. Else from the start, as they come."""
+    runs = [list(run) for _, run in itertools.groupby(numbers, partial(_entry, info))] if by_time else [list(numbers)]
+    pictures: dict[int, np.ndarray] = {}
     with open_video(info.path) as (container, stream):
         stream.codec_context.options = CAREFUL
-        length_bytes = unit_length_bytes(stream.codec_context)
-        begin = _enter(container, stream, info, numbers[0]) if by_time else 0
         convert = _Converter(stream, size)
-        last = -1
-        for packet in container.demux(stream):
-            if packet.size and (cause := packet_fault(packet, length_bytes)):
-                raise DecodeError(f"after frame {last}: a packet is damaged: {cause}")
-            for frame in _decoded(packet, last):
-                number = bisect.bisect_left(info.times, frame.pts or 0) if by_time else last + 1
-                if by_time and (number < begin or number >= info.frames):
-                    continue  # shown before the key frame, without what it builds on; or behind a hole in a torn file
-                if by_time and (number <= last or info.times[number] != frame.pts):
-                    raise _OutOfOrderError
-                if frame.is_corrupt:
-                    raise DecodeError(f"frame {number} is damaged")
-                last = number
-                if number in wanted:
+        for run in runs:
+            begin, packets = _enter(container, stream, info, run[0]) if by_time else (0, container.demux(stream))
+            times = info.times if by_time else ()
+            missing = set(run)
+            for number, frame in _numbered(packets, unit_length_bytes(stream.codec_context), begin, times, info.frames):
+                if number in missing:
                     pictures[number] = convert(frame)
-            if len(pictures) == len(wanted):
-                return np.stack([pictures[number] for number in numbers])
-    raise DecodeError(f"frame {min(wanted - set(pictures))} is missing from the stream")
+                    missing.remove(number)
+                    if not missing:
+                        break
+            if missing:
+                raise DecodeError(f"frame {min(missing)} is missing from the stream")
+    return np.stack([pictures[number] for number in numbers])
+
+
+def _entry(info: VideoInfo, number: int) -> int:
+    """Place among `info.entries` of the last key frame at or before a frame; −1: there is none."""
+    return bisect.bisect_right(info.entries, info.times[number]) - 1
+
+
+def _numbered(
+    packets: Iterator[Any], length_bytes: int, begin: int, times: Sequence[int], frames: int
+) -> Iterator[tuple[int, Any]]:
+    """Decoded frames with their numbers, from `begin` on; without `times` as they come."""
+    last = -1
+    for packet in packets:
+        if packet.size and (cause := packet_fault(packet, length_bytes)):
+            raise DecodeError(f"after frame {last}: a packet is damaged: {cause}")
+        for frame in _decoded(packet, last):
+            number = bisect.bisect_left(times, frame.pts or 0) if times else last + 1
+            if times and (number < begin or number >= frames):
+                continue  # shown before the key frame, without what it builds on; or behind a hole in a torn file
+            if times and (number <= last or times[number] != frame.pts):
+                raise _OutOfOrderError
+            if frame.is_corrupt:
+                raise DecodeError(f"frame {number} is damaged")
+            last = number
+            yield number, frame
 
 
 def _decoded(packet: Any, last: int) -> list[Any]:
@@ -85,18 +106,21 @@ def _decoded(packet: Any, last: int) -> list[Any]:
         raise DecodeError(f"after frame {last}: {error}") from error
 
 
-def _enter(container: Any, stream: Any, info: VideoInfo, number: int) -> int:
-    """Go to the key frame from which frame `number` can be decoded; its number. Where seeking fails: to the start."""
-    place = bisect.bisect_right(info.entries, info.times[number]) - 1
-    if place <= 0:
-        return 0
+def _enter(container: Any, stream: Any, info: VideoInfo, number: int) -> tuple[int, Iterator[Any]]:
+    """Packets from the key frame on from which frame `number` can be decoded, and the number of that key frame.
+
+    Where seeking fails: from the start.
+    """
+    place = _entry(info, number)
+    if place <= 0:  # of the first frames asked for, if of any: nothing has been read yet
+        return 0, container.demux(stream)
     container.seek(info.entries[place], stream=stream)
-    first = next((packet for packet in container.demux(stream) if packet.size), None)
+    packets = container.demux(stream)
+    first = next((packet for packet in packets if packet.size), None)
     if first is not None and first.is_keyframe and first.pts in info.entries[: place + 1]:
-        container.seek(info.entries[place], stream=stream)
-        return bisect.bisect_left(info.times, first.pts)
+        return bisect.bisect_left(info.times, first.pts), itertools.chain([first], packets)
     container.seek(0)
-    return 0
+    return 0, container.demux(stream)
 
 
 class _Converter:
