@@ -112,10 +112,10 @@ def test_windows_and_single_frames_are_exact(video: Callable[[str], Path], name:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_both_decoders_give_the_same_frames_to_the_bit(video: Callable[[str], Path], name: str) -> None:
-    agree(video(name), (0, 15))
+    assert_agree(video(name), (0, 15))
 
 
-def agree(path: Path, sides: tuple[int, ...]) -> None:
+def assert_agree(path: Path, sides: tuple[int, ...]) -> None:
     for side in sides:
         info = read_info(path, max_short_side=side)
         by_pyav = decode_pyav.read_frames(info, range(info.frames), scaled_size(info, side))
@@ -148,7 +148,7 @@ def test_pictures_are_turned_as_the_file_says(tmp_path: Path, degrees: int, size
     upright = np.rot90(frames, degrees // 90, (1, 2))
     assert upright.shape[1:3] == size[::-1]
     assert read_numbers(upright) == list(range(12))
-    agree(path, (0, 16, 20))
+    assert_agree(path, (0, 16, 20))
     assert min(decode_clip(path, 0, 1, max_short_side=16).shape[1:3]) == 16
     assert verify_clip(path) == 12
 
@@ -316,7 +316,7 @@ def test_real_videos_equal_pyav_in_sequence(shared_videos: Path, name: str) -> N
     assert verify_clip(path) == len(frames)
     numbers = np.random.default_rng(0).integers(0, len(frames), 8)
     np.testing.assert_array_equal(decode_frames(path, numbers.tolist()), frames[numbers])
-    agree(path, (48,))
+    assert_agree(path, (48,))
 
 
 def test_the_damaged_real_video_gives_true_frames_or_none(shared_videos: Path) -> None:
