@@ -169,7 +169,7 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, str]:
 
 
 def run_reporting_errors(run: Callable[[], int | None], *, traceback: bool = False) -> int:
-    """Run a command and return its exit code, 0 if it gives none; a `SefarError` or Ctrl-C becomes one line."""
+    """Run a command and return its exit code, 0 if it gives none; users' and files' errors and Ctrl-C are one line."""
     traceback = traceback or os.environ.get("SEFAR_TRACEBACK", "") not in ("", "0")
     try:
         return run() or 0
@@ -181,6 +181,11 @@ def run_reporting_errors(run: Callable[[], int | None], *, traceback: bool = Fal
     except BrokenPipeError:  # a reader such as `head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python's own flush at the end fails too
         return 1
+    except OSError as error:  # a folder that may not be entered, a name that no disk can hold, a full disk
+        if traceback or not error.filename:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("stopped; what was finished is kept", file=sys.stderr)
         return 130
@@ -188,6 +193,8 @@ def run_reporting_errors(run: Callable[[], int | None], *, traceback: bool = Fal
 
 def main() -> None:
     """Entry point of the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # names of files may be any bytes
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     arguments = [a for a in sys.argv[1:] if a != "--traceback"]
     commands: dict[str, Callable[..., Any]] = {

@@ -202,8 +202,8 @@ class PrepareCheck:
         from sefar.data.prepare.check import check_scope
         from sefar.data.scopes import ScopeConfig
 
-        if not 0 < self.limit_seconds < float("inf"):
-            raise ConfigError(f"--limit-seconds: expected seconds above 0, got {self.limit_seconds}")
+        if not 0 < self.limit_seconds <= 1e6:
+            raise ConfigError(f"--limit-seconds: expected seconds above 0, at most 1e6, got {self.limit_seconds}")
         config = ScopeConfig(
             name=self.scope,
             root=str(self.root),

@@ -49,5 +49,6 @@ class StoreError(SefarError, RuntimeError):
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return `` — did you mean 'x'?`` or, when nothing is near, `` — valid: a, b``, for an error message."""
     valid = sorted(valid)
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    return f" — did you mean '{close[0]}'?" if close else f" — valid: {', '.join(valid)}"
+    folded = {one.casefold(): one for one in valid}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    return f" — did you mean '{folded[close[0]]}'?" if close else f" — valid: {', '.join(valid)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -112,7 +113,7 @@ def known_row(dataset: str, config: ScopeConfig) -> dict[str, Any]:
         "scopes": known_scopes(dataset, config),
         "needs": about.needs,
         "annotations": str(folder),
-        "found": not about.needs or folder.is_dir(),
+        "found": not about.needs or os.path.isdir(folder),
     }
 
 

@@ -323,6 +323,11 @@ def test_only_errors_meant_for_users_lose_their_traceback(
     assert cli.run_reporting_errors(lambda: fail(DataError("x.csv:3: expected y"))) == 2
     assert capsys.readouterr().err == "error: x.csv:3: expected y\n"
     assert cli.run_reporting_errors(lambda: fail(KeyboardInterrupt())) == 130
+    capsys.readouterr()
+    assert cli.run_reporting_errors(lambda: fail(PermissionError(13, "Permission denied", "/x"))) == 2
+    assert capsys.readouterr().err == "error: /x: Permission denied\n"
+    with pytest.raises(OSError, match="of no file"):
+        cli.run_reporting_errors(lambda: fail(OSError("of no file")))
     with pytest.raises(ZeroDivisionError):
         cli.run_reporting_errors(lambda: fail(ZeroDivisionError()))
     with pytest.raises(DataError):

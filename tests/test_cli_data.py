@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -43,6 +45,19 @@ def test_a_data_set_is_a_table(root: Path, monkeypatch: pytest.MonkeyPatch, caps
     refused = lines.index("ucf101/split3: training refuses these files until mended")
     assert "trainlist03.txt:9" in lines[refused + 1]
     assert lines[-1] == "all findings: --json"
+
+
+def test_names_that_are_no_text_are_printed_all_the_same(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        (tmp_path / part / "a").mkdir(parents=True)
+        (tmp_path / part / "a" / f"{part}.mp4").touch()
+    (tmp_path / "train" / "a" / os.fsdecode(b"\xe9.mp4")).mkdir()
+    command = [sys.executable, "-m", "sefar.cli", "scopes", f"folders:{tmp_path}", "--dev-fraction", "0"]
+    for more in ([], ["--json"]):
+        environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+        done = subprocess.run([*command, *more], capture_output=True, text=True, env=environment, timeout=120)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert r"train/a/\udce9.mp4" in done.stdout
 
 
 def test_json_holds_everything(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,6 +99,7 @@ def test_finediving_from_videos(
         (["finegym", "--videos", "x", "--splits"], "--splits: expected at least one"),
         (["finegym", "--videos", "x", "--root", "none"], "none/finegym/annotations: no gym99_train"),
         (["check", "--scope", "ucf101/split1", "--limit-seconds", "0"], "--limit-seconds: expected seconds above 0"),
+        (["check", "--scope", "ucf101/split1", "--limit-seconds", "1e300"], "seconds above 0, at most 1e6, got 1e+300"),
         (["check", "--scope", "ucf101/split9"], "ucf101 has no 'split9'"),
         (["synthgym", "--scope", "ucf101/split1"], "--scope: expected synthgym/…"),
     ],

@@ -21,7 +21,7 @@ from sefar.data.annotations.lists import read_lists
 from sefar.data.annotations.ucf101 import read_ucf101
 from sefar.data.findings import Findings
 from sefar.data.scope_name import FOLDERS, LISTS, ScopeConfig, parse_scope
-from sefar.errors import ScopeError, nearest
+from sefar.errors import DataError, ScopeError, nearest
 
 
 class Source(NamedTuple):
@@ -74,11 +74,14 @@ def read_source(config: ScopeConfig) -> Source:
         DataError: files are missing or cannot be read.
     """
     dataset, source = source_name(config)
-    if dataset == LISTS:
-        return Source(*read_lists(Path(source), Path(config.root), path_prefix=config.replaced_prefix()))
-    if dataset == FOLDERS:
-        return Source(*read_folders(Path(source)))
-    return DATASETS[dataset].read(config, source)
+    try:
+        if dataset == LISTS:
+            return Source(*read_lists(Path(source), Path(config.root), path_prefix=config.replaced_prefix()))
+        if dataset == FOLDERS:
+            return Source(*read_folders(Path(source)))
+        return DATASETS[dataset].read(config, source)
+    except OSError as error:  # a folder that may not be entered, a name that no disk can hold
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
 
 def select(config: ScopeConfig, table: pd.DataFrame) -> pd.DataFrame:

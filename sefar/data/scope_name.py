@@ -17,7 +17,7 @@ from sefar.errors import ConfigError, ScopeError, nearest
 DATASETS = ("synthgym", "finegym", "finediving", "ucf101", "hmdb51")
 FOLDERS, LISTS = "folders", "lists"
 
-AMOUNT = r"(?:@(?P<fraction>[0-9.]+)(?P<per_class>pc)?)?(?:#(?P<seed>\d+))?$"
+AMOUNT = r"(?:@(?P<fraction>[0-9.]+)(?P<per_class>pc)?)?(?:#(?P<seed>[0-9]{1,18}))?\Z"
 GRAMMAR = re.compile(r"^(?P<dataset>[a-z0-9_]+)/(?P<subset>[^@#\s]+)" + AMOUNT)
 FOLDERS_GRAMMAR = re.compile(rf"^(?P<dataset>{FOLDERS}):(?P<subset>.+?)" + AMOUNT)
 

@@ -64,6 +64,8 @@ def test_scopes_tell_their_source(name: str, source: str) -> None:
 def test_unknown_subsets_name_the_nearest() -> None:
     with pytest.raises(ScopeError, match="finegym has no 'gym98' — did you mean 'gym99'"):
         source_name(ScopeConfig(name="finegym/gym98@0.1"))
+    with pytest.raises(ScopeError, match="finegym has no 'set:ub-s1' — did you mean 'set:UB-S1'"):
+        source_name(ScopeConfig(name="finegym/set:ub-s1"))
     with pytest.raises(ScopeError, match="ucf101 has no 'split4' — did you mean 'split"):
         source_name(ScopeConfig(name="ucf101/split4"))
 
@@ -72,6 +74,13 @@ def test_unknown_subsets_name_the_nearest() -> None:
 def test_files_that_are_not_there_are_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"finegym|finediving|ucf101|hmdb51|none"):
         read_source(ScopeConfig(name=name, root=str(tmp_path)))
+
+
+@pytest.mark.parametrize("name", ["lists:", "folders:", "ucf101/split1"])
+def test_names_that_no_disk_can_hold_are_told(name: str) -> None:
+    folder = "x" * 300
+    with pytest.raises(DataError, match=r"^x{300}"):
+        read_source(ScopeConfig(name=name if "/" in name else name + folder, annotations=folder))
 
 
 @pytest.mark.parametrize(

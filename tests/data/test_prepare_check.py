@@ -94,6 +94,29 @@ def test_absent_clips_are_missing_and_long_names_fit_the_terminal(
     assert read_quarantine([report.file]).cause(str(folder / "z.mp4"), 0, -1) is None
 
 
+def test_a_check_of_other_clips_keeps_what_the_first_found(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("/old/x.mp4 0\n")
+    (tmp_path / "test.csv").write_text("/old/y.mp4 0\n")
+    whole = write_source(tmp_path / "whole.mp4", 10).read_bytes()
+    for name, content in (("bad", b"no video"), ("good", whole)):
+        (tmp_path / name).mkdir()
+        for clip in ("x.mp4", "y.mp4"):
+            (tmp_path / name / clip).write_bytes(content)
+    folders = [f"/old={tmp_path / name}" for name in ("bad", "good")]
+    # as many processes as clips at most, whatever is asked for
+    reports = [
+        check_scope(
+            config(tmp_path, name=f"lists:{tmp_path}", root=str(tmp_path), path_prefix=prefix),
+            workers=10**9,
+            progress=False,
+        )
+        for prefix in folders
+    ]
+    assert [report.complete for report in reports] == [False, True]
+    listed = read_quarantine(quarantine_files(tmp_path))
+    assert listed.cause(str(tmp_path / "bad" / "x.mp4"), 0, -1)
+
+
 def test_unchanged_good_clips_are_not_decoded_again(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     break_some(tree)
     first = check_scope(config(tree), workers=2, progress=False)

@@ -197,6 +197,14 @@ def test_what_cannot_be_cut_says_why_and_leaves_no_file(tmp_path: Path) -> None:
     assert sorted(p.name for p in folder.iterdir()) == ["0.mp4", "4.mp4"]
 
 
+def test_a_clip_of_which_less_than_half_is_there_fails(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "a.mp4", 100)  # shows its last frame from 3.96 to 4.0 s
+    _, outcomes = cut(source, (3.96, 4.0), (3.9, 4.3), (3.76, 4.2))
+    assert [o.frames for o in outcomes] == [1, 0, 0]
+    assert outcomes[1].cause == "a.mp4 ends at 3.96, the clip at 4.3"
+    assert cut(source, (3.6, 4.3))[1][0].frames == 10
+
+
 @pytest.mark.parametrize("content", [b"", b"no video", bytes(5000)])
 def test_a_source_that_is_no_video(tmp_path: Path, content: bytes) -> None:
     source = tmp_path / "a.mp4"

@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sefar import files
+from sefar.data.prepare import manifest
+from sefar.data.prepare.cutting import Outcome
 from sefar.data.prepare.finegym import prepare_finegym
 from sefar.data.prepare.manifest import Manifest
 from sefar.errors import DataError
@@ -148,6 +151,9 @@ def test_a_second_run_keeps_whole_clips_and_cuts_the_others(tmp_path: Path, anno
     assert (clips / f"{B}.mp4").read_bytes() == whole
     assert numbers(clips / f"{A}.mp4") == list(FRAMES[A])
     assert rows(tmp_path)["gym99/test", C] == ("available", "", "40")
+    (clips / f"{B}.mp4").write_bytes(b"")  # though the manifest counts its frames
+    prepare(annotations, videos, tmp_path)
+    assert (clips / f"{B}.mp4").read_bytes() == whole
 
 
 def test_one_split_leaves_the_rows_of_others(tmp_path: Path, annotations: Path, videos: Path) -> None:
@@ -189,6 +195,23 @@ def test_an_interruption_and_a_full_disk_leave_a_manifest(
         assert known["gym99/test", C] == ("missing", "stopped before its turn", "")
         assert not (tmp_path / "finegym" / "clips" / f"{C}.mp4").exists()
     assert "No space left on device" in str(raised.value) and "finished clips are kept" in str(raised.value)
+
+
+def test_clips_that_were_finished_but_not_told_are_in_the_manifest(
+    tmp_path: Path, annotations: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = manifest.cut_all
+
+    def untold(*arguments: object, **options: object) -> Iterator[Outcome]:
+        for outcome in real(*arguments, **options):  # type: ignore[arg-type]
+            if outcome.clip_id != A:
+                yield outcome
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(manifest, "cut_all", untold)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(annotations, videos, tmp_path)
+    assert rows(tmp_path)["gym99/train", A] == ("available", "", "19")
 
 
 def test_a_killed_run_leaves_whole_clips_and_goes_on(tmp_path: Path, annotations: Path, videos: Path) -> None:

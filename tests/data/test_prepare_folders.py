@@ -109,6 +109,14 @@ def test_a_source_is_never_overwritten_and_folders_must_hold_clips(tmp_path: Pat
         prepare(annotations, tmp_path / "none", tmp_path, "link")
 
 
+def test_links_into_the_void_are_no_clips(tmp_path: Path, annotations: Path, videos: Path) -> None:
+    gone = videos / "UCF-101" / GONE
+    gone.symlink_to(tmp_path / "nowhere.avi")
+    clips = prepare(annotations, videos, tmp_path, "link")
+    assert statuses(clips)["v_Bowling_g03_c01"][1] == "missing"
+    assert not (clips / GONE).is_symlink()
+
+
 def test_hmdb51_names_that_shells_read_otherwise(tmp_path: Path) -> None:
     folder = tmp_path / "annotations"
     folder.mkdir()

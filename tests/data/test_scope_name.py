@@ -41,6 +41,9 @@ def test_grammar(name: str, parsed: ScopeName) -> None:
         ("folders:", "or folders:DIR@fraction#seed"),
         ("folders/x", "unknown data set 'folders'"),
         ("folders:x@2", r"must lie in \(0, 1\]"),
+        ("synthgym/all\n", "expected dataset/subset@fraction#seed"),
+        ("synthgym/all#" + "9" * 5000, "expected dataset/subset@fraction#seed"),
+        ("Finegym/gym99", "expected dataset/subset@fraction#seed"),
     ],
 )
 def test_bad_names_say_how_to_mend(name: str, message: str) -> None:

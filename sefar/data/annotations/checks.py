@@ -35,11 +35,16 @@ def check_clips(table: pd.DataFrame, classes: Mapping[int, str], findings: Findi
 
 
 def drop_repeats(table: pd.DataFrame, findings: Findings) -> pd.DataFrame:
-    """Keep each clip of a split once; a clip that comes again with another label is fatal."""
+    """Keep each clip of a split once; a clip that comes again with another label is fatal, and so are two of one id."""
     first: dict[tuple[str, Window], tuple[str, int]] = {}
+    named: dict[str, tuple[str, Window]] = {}
     kept = []
     for row, split, clip_id, label, where, window in _rows(table):
         key = (split, window)
+        there, other = named.setdefault(clip_id, (where, window))
+        if other != window:
+            message = f"'{clip_id}' is the name of another clip in {there}; mend one of the two"
+            findings.add("two clips of one name", where, message, fatal=True)
         if key not in first:
             first[key] = (where, label)
             kept.append(row)

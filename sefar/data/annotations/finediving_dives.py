@@ -68,11 +68,11 @@ def read_dives(annotations: Path, findings: Findings) -> dict[Key, Dive]:
     coarse, fine = (_read_dict(annotations / name) for name in (COARSE, FINE))
     dives = {}
     for raw_key, entry in fine.items():
-        where = f"{FINE}: {raw_key}"
+        where = f"{FINE}: {_shown(raw_key)}"
         dive = _dive(parse_key(raw_key), entry, coarse.get(raw_key))
         if dive is None:
-            message = f"expected [action type, score, difficulty, transitions, steps], got {str(entry)[:80]}"
-            findings.add("malformed row", where, f"{message}, coarse {str(coarse.get(raw_key))[:80]}", fatal=True)
+            message = f"expected [action type, score, difficulty, transitions, steps], got {_shown(entry)}"
+            findings.add("malformed row", where, f"{message}, coarse {_shown(coarse.get(raw_key))}", fatal=True)
             continue
         dives[dive.video_id, dive.number] = dive
         if str(coarse[raw_key]["action_type"]).upper() != dive.action_type:
@@ -96,7 +96,7 @@ def read_keys(path: Path, findings: Findings) -> list[Key]:
     for number, raw in enumerate(keys):
         key = parse_key(raw)
         if key is None:
-            message = f"expected (video id, clip number), got {str(raw)[:80]}"
+            message = f"expected (video id, clip number), got {_shown(raw)}"
             findings.add("malformed row", f"{path.name}: entry {number}", message, fatal=True)
         else:
             parsed.append(key)
@@ -114,14 +114,15 @@ def read_step_names(annotations: Path, findings: Findings) -> dict[int, str]:
     if not all(isinstance(number, int | np.integer) for number in names):
         findings.add("malformed row", STEP_NAMES, "expected {number: name}; steps go by their numbers")
         return {}
-    return {int(number): str(name) for number, name in names.items()}
+    return {int(number): _text(name) for number, name in names.items()}
 
 
 def parse_key(raw: object) -> Key | None:
     """(video id, clip number), or None: ids become file names, so they hold no separators."""
-    if not isinstance(raw, tuple | list) or len(raw) != 2 or not VIDEO_ID.fullmatch(str(raw[0])):
+    if not isinstance(raw, tuple | list) or len(raw) != 2:
         return None
-    return (str(raw[0]), int(raw[1])) if re.fullmatch(r"[0-9]{1,9}", str(raw[1])) else None
+    video_id, number = map(_text, raw)
+    return (video_id, int(number)) if VIDEO_ID.fullmatch(video_id) and re.fullmatch(r"[0-9]{1,9}", number) else None
 
 
 def _dive(key: Key | None, fine: object, coarse: object) -> Dive | None:
@@ -131,12 +132,24 @@ def _dive(key: Key | None, fine: object, coarse: object) -> Dive | None:
         action_type, per_frame = str(fine[0]), np.asarray(fine[4], dtype=np.int64)  # type: ignore[index]
         start, end = int(coarse["start_frame"]), int(coarse["end_frame"])  # type: ignore[index]
         str(coarse["action_type"])  # type: ignore[index]
-    except (TypeError, KeyError, IndexError, ValueError, OverflowError):
+    except (TypeError, KeyError, IndexError, ValueError, OverflowError, RecursionError):
         return None
     if not re.fullmatch(r"\w+", action_type) or per_frame.ndim != 1 or not per_frame.size or not 0 <= start < end:
         return None
     changes = np.flatnonzero(np.diff(per_frame, prepend=per_frame[:1] - 1))
     return Dive(*key, action_type.upper(), start, end, tuple(per_frame[changes].tolist()))
+
+
+def _text(value: object) -> str:
+    """A value of a pickle in words; numbers of thousands of digits and lists nested thousands deep have none."""
+    try:
+        return str(value)
+    except (ValueError, RecursionError):
+        return f"<{type(value).__name__}>"  # no id of a video either
+
+
+def _shown(value: object) -> str:
+    return _text(value)[:80]
 
 
 def _read_dict(path: Path) -> dict:

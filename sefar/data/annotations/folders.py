@@ -32,10 +32,12 @@ def read_folders(folder: Path) -> tuple[pd.DataFrame, Findings]:
 
     Raises:
         DataError: no such folder, or it lacks ``train`` or ``test``, or has two of a split.
+        OSError: one of the folders cannot be listed.
     """
     folder = Path(folder)
     parts = dict(_split_folders(folder))
-    names = sorted({entry.name for split in ("train", "test") for entry in _visible(parts[split]) if entry.is_dir()})
+    entries = [entry for split in ("train", "test") for entry in _visible(parts[split])]
+    names = sorted({e.name for e in entries if _is_folder(e) and _readable(e.name) == e.name})
     labels = {name: label for label, name in enumerate(names)}
     findings = Findings()
     rows = [row for split, part in parts.items() for row in _clip_rows(folder, part, split, labels, findings)]
@@ -44,7 +46,7 @@ def read_folders(folder: Path) -> tuple[pd.DataFrame, Findings]:
 
 def _split_folders(folder: Path) -> Iterator[tuple[str, Path]]:
     for split, names in LIST_NAMES.items():
-        found = [folder / name for name in names if (folder / name).is_dir()]
+        found = [folder / name for name in names if os.path.isdir(folder / name)]
         if len(found) > 1:
             raise DataError(f"{folder}: two {split} folders, {found[0].name} and {found[1].name}; keep one of them")
         if found:
@@ -57,14 +59,26 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
     return sorted((entry for entry in os.scandir(folder) if not entry.name.startswith(".")), key=lambda e: e.name)
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads round in a circle
+        return False
+
+
+def _readable(name: str) -> str:
+    """The name, with its bytes that are no UTF-8 written out."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def _files(part: Path, findings: Findings) -> Iterator[tuple[str, Path]]:
     """(class or none, file) of each file in `part` and in its folders."""
     for entry in _visible(part):
-        if not entry.is_dir():
+        if not _is_folder(entry):
             yield "", Path(entry.path)
             continue
         for inner in _visible(Path(entry.path)):
-            if inner.is_dir():
+            if _is_folder(inner):
                 where = f"{part.name}/{entry.name}/{inner.name}"
                 findings.add("folder too deep", where, f"expected {part.name}/<class>/<clip>; left out")
             else:
@@ -77,7 +91,9 @@ def _clip_rows(
     others: Counter[str] = Counter()
     for name, path in _files(part, findings):
         clip_id = path.relative_to(folder).as_posix()
-        if path.suffix.lower() not in VIDEO_SUFFIXES:
+        if _readable(clip_id) != clip_id:
+            findings.add("name is no UTF-8", _readable(clip_id), "expected a name in UTF-8; rename it", fatal=True)
+        elif path.suffix.lower() not in VIDEO_SUFFIXES:
             others[path.suffix or path.name] += 1
         elif name not in labels and split != "unlabelled":
             message = f"expected {part.name}/<class>/<clip>, got a clip outside class folders; left out"

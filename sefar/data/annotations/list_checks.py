@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import PurePosixPath
 
 import pandas as pd
@@ -10,6 +11,7 @@ from sefar.data.annotations.checks import check_clips
 from sefar.data.findings import Findings
 from sefar.data.leaks import windows
 
+GAPS_SHOWN = 10
 FOLDER_SHARE = 2 / 3  # of a folder's clips must agree on a label for the others to look swapped
 
 
@@ -27,10 +29,12 @@ def check_lists(table: pd.DataFrame, names: dict[int, str], findings: Findings) 
 
 
 def find_label_gaps(labels: list[int], names: dict[int, str], findings: Findings) -> None:
-    """Labels that no list has though higher ones occur, and labels that ``classes.txt`` does not name."""
-    if gaps := sorted(set(range(max(labels, default=-1) + 1)) - set(labels)):
-        listed = ", ".join(map(str, gaps[:10])) + (", …" if len(gaps) > 10 else "")
-        findings.add("label gap", f"labels 0 … {labels[-1]}", f"{len(gaps)} do not occur in any list: {listed}")
+    """Labels that no list has though higher ones occur, and labels that ``classes.txt`` does not name; sorted ones."""
+    if gaps := labels[-1] + 1 - len(labels) if labels else 0:
+        seen = set(labels)  # of a stray number for a label, the gaps are too many to write out
+        first = islice((label for label in range(labels[-1]) if label not in seen), GAPS_SHOWN)
+        listed = ", ".join(map(str, first)) + (", …" if gaps > GAPS_SHOWN else "")
+        findings.add("label gap", f"labels 0 … {labels[-1]}", f"{gaps:,} do not occur in any list: {listed}")
     for label in sorted(set(labels) - set(names)) if names else []:
         findings.add("label without name", "classes.txt", f"expected a line '{label} <name>', got none; add it")
 

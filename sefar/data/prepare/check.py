@@ -105,7 +105,9 @@ def check_scope(
     windows = [(path, int(start), int(end)) for path, start, end in clips[list(WINDOW)].itertuples(index=False)]
     listing = Listing()
     there = {w: clip_id for w, clip_id in zip(windows, clips.clip_id, strict=True) if listing.is_file(w[0])}
-    file = Path(config.quarantine) if config.quarantine else quarantine_file(Path(config.root), config.name)
+    # the same scope of other clips has a list of its own: neither check may drop what the other found
+    about = " ".join(filter(None, [config.name, config.clips, config.path_prefix]))
+    file = Path(config.quarantine) if config.quarantine else quarantine_file(Path(config.root), about)
     causes = _decode(there, file, limit_seconds, workers or cores(), progress)
     status = [MISSING if w not in there else BROKEN if causes[w] else AVAILABLE for w in windows]
     clips = clips.assign(status=status, cause=[causes.get(w, "") for w in windows])
@@ -120,6 +122,7 @@ def _decode(
     good, broken = (read_quarantine([f] if f.exists() else []) for f in (good_file, file))
     entries = {w: quarantined(i, *w, "") for w, i in clip_ids.items() if good.cause(*w) is not None}
     todo = [window for window in clip_ids if window not in entries]
+    workers = min(workers, max(len(todo), 1))
     checked = check_clips(todo, processes=workers, limit_seconds=limit_seconds, progress=progress)
     try:
         for window, _, cause in checked:

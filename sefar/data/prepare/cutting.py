@@ -19,7 +19,11 @@ _SEEK_GAP_SECONDS = 10.0
 """Decoding on beats a seek across gaps shorter than this."""
 
 _END_SLACK = 1.0
-"""The last frame of a source may lie so much, in seconds or frames, before a clip's end: annotations round."""
+"""The last frame of a source may lie so much, in seconds or frames, before a clip's end, though no more than half the
+clip: annotations round."""
+
+_LAST_SECONDS = 0.1
+"""A source's last frame may be shown so long."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def cut_clips(
         left = {cut.clip_id: cut for cut in run}
         try:
             frames = read_numbered(source) if numbered else read_from(source, run[0].start, back_seconds=back)
-            for outcome in _cut_run(source, frames, run, stopped):
+            for outcome in _cut_run(source, frames, run, 1.0 if numbered else _LAST_SECONDS, stopped):
                 del left[outcome.clip_id]
                 yield outcome
         except (av.FFmpegError, DecodeError, ValueError) as error:  # ValueError: PyAV, for instance of pixel formats
@@ -106,8 +110,9 @@ def _runs(cuts: Sequence[Cut]) -> Iterator[list[Cut]]:
 
 
 def _cut_run(
-    source: Path, frames: Generator[SourceFrame], cuts: list[Cut], stopped: Callable[[], bool]
+    source: Path, frames: Generator[SourceFrame], cuts: list[Cut], last: float, stopped: Callable[[], bool]
 ) -> Iterator[Outcome]:
+    """Cut in one pass; `last`: how long the source's last frame may be shown."""
     waiting, active = deque(cuts), list[tuple[Cut, ClipEncoder]]()
     reached = 0.0
     with closing(frames):
@@ -129,7 +134,8 @@ def _cut_run(
                 return
             reached = frame.position
     for cut, encoder in active + [(cut, ClipEncoder(cut.target)) for cut in waiting]:
-        if math.isinf(cut.end) or cut.end <= reached + _END_SLACK:
+        slack = min(_END_SLACK, max(last, (cut.end - cut.start) / 2))
+        if math.isinf(cut.end) or cut.end <= reached + slack:
             yield _finish(cut, encoder)
         else:
             yield Outcome(cut.clip_id, 0, f"{source.name} ends at {_short(reached)}, the clip at {_short(cut.end)}")

@@ -106,7 +106,7 @@ def _clips_by_name(videos: Path) -> dict[str, Path]:
     for folder, folders, names in os.walk(videos):
         folders.sort()
         for name in sorted(names):
-            if name.lower().endswith(".avi"):
+            if name.lower().endswith(".avi") and os.path.isfile(os.path.join(folder, name)):  # no link into the void
                 found.setdefault(_name(Path(folder, name)), Path(folder, name))
     return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -54,6 +55,7 @@ class Manifest:
         self._wanted = wanted
         self._paths = dict(zip(wanted.clip_id, wanted.path, strict=True))
         self._known: dict[str, tuple[str, str, str]] = {}  # status, cause, frames by clip id
+        self._whole: Callable[[str, str], bool] | None = None
         try:
             clips.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -74,12 +76,14 @@ class Manifest:
         Returns:
             Path by id of the clips still to be made.
         """
+        self._whole = whole
         counted = {row.clip_id: row.frames for row in self._before if row.status == AVAILABLE and row.frames}
         listing = Listing()
         for clip_id, path in self._paths.items():
-            if not listing.is_file(path) or (whole and not whole(clip_id, path)):
+            if clip_id in self._known or not listing.is_file(path) or (whole and not whole(clip_id, path)):
                 continue
-            frames = counted.get(clip_id, "") if whole else counted.get(clip_id) or str(_header_frames(path))
+            before = counted.get(clip_id, "")
+            frames = before if whole or (before and os.path.getsize(path)) else str(_header_frames(path))
             if frames != "0":
                 self.available(clip_id, frames)
         return {clip_id: path for clip_id, path in self._paths.items() if clip_id not in self._known}
@@ -102,8 +106,11 @@ class Manifest:
         Raises:
             DataError: a clip cannot be written.
         """
-        for outcome in cut_all(tasks, workers=workers, progress=progress):
-            self._note(outcome)
+        try:
+            for outcome in cut_all(tasks, workers=workers, progress=progress):
+                self._note(outcome)
+        finally:
+            self.keep(self._whole)  # those that processes had finished, but not told, when they were stopped or died
 
     def write(self) -> None:
         """Write the file; rows that an earlier one has of other splits stay.

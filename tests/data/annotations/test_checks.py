@@ -54,6 +54,13 @@ def test_one_faulty_row_among_fine_ones(row: Row, kind: str, fatal: bool, messag
     assert found.message.startswith(message)
 
 
+def test_two_clips_of_one_name_are_fatal() -> None:
+    findings = Findings()
+    check_clips(table(*FINE, ("/w/t.mp4", 1, "train")), {0: "swing", 1: "kip"}, findings)
+    (found,) = findings.fatal
+    assert str(found) == "l:5: 't' is the name of another clip in l:3; mend one of the two"
+
+
 def test_nothing_is_found_in_a_fine_table_and_unknown_labels_may_be_unlabelled() -> None:
     findings = Findings()
     checked = check_clips(table(*FINE, ("/v/c.mp4", -1, "unlabelled")), {0: "swing", 1: "kip"}, findings)

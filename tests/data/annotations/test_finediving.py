@@ -123,6 +123,30 @@ def test_faulty_entries_are_found(tmp_path: Path, content: dict[str, Any], kind:
     assert found.fatal == (kind not in ("duplicate", "clip in no split"))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"train": [*TRAIN, (10**5000, 1)]},
+        {"train": [*TRAIN, ("01", 10**5000)]},
+        {"steps": {**STEPS, ("01", 10**5000): ("407c", [4])}},
+        {"steps": {**STEPS, ("01", 1): (10**5000, [4])}},
+    ],
+)
+def test_numbers_too_long_to_write_are_findings(tmp_path: Path, content: dict[str, Any]) -> None:
+    table, findings = read(tmp_path, **content)
+    assert len(table) == 5
+    assert [f.kind for f in findings.fatal] == ["malformed row"]
+
+
+def test_lists_nested_too_deep_to_write_are_findings(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "train_split.pkl").write_bytes(b"\x80\x04" + b"]" * 20_000 + b"a" * 19_999 + b".")
+    _, findings = read_finediving(tmp_path, subset="all", clips=Path("/clips"))
+    assert [str(f) for f in findings.fatal] == [
+        "train_split.pkl: entry 0: expected (video id, clip number), got <list>"
+    ]
+
+
 def test_dives_keep_their_window_in_the_source_video(tmp_path: Path) -> None:
     dives = read_dives(write(tmp_path), Findings())
     assert dives[SYNCHRONISED, 3] == Dive(SYNCHRONISED, 3, "407C", 100, 105, (4, 25, 36))

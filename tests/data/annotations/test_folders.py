@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,21 @@ def test_stray_files_are_findings(tmp_path: Path) -> None:
         ("folder too deep", "train/a/deep"),
         ("not a video", "train"),
     ]
+
+
+def test_names_that_are_no_utf_8_and_links_in_a_circle_are_findings(tmp_path: Path) -> None:
+    tree(tmp_path, "train/a/1.mp4", "test/a/9.mp4")
+    (tmp_path / "train" / os.fsdecode(b"\xe9t\xe9")).mkdir()
+    for name in (b"a/\xe9.mp4", b"\xe9t\xe9/2.mp4"):
+        (tmp_path / "train" / os.fsdecode(name)).touch()
+    (tmp_path / "train" / "circle").symlink_to("circle")
+    (tmp_path / "train" / "a" / "circle").symlink_to("circle")
+    table, findings = read_folders(tmp_path)
+    assert table.clip_id.tolist() == ["train/a/1.mp4", "test/a/9.mp4"]
+    assert [str(f) for f in findings.fatal] == [
+        rf"train/{name}: expected a name in UTF-8; rename it" for name in (r"a/\udce9.mp4", r"\udce9t\udce9/2.mp4")
+    ]
+    assert [f.message for f in findings.of_kind("not a video")] == ["2 files circle are no videos; left out"]
 
 
 def test_a_link_to_a_test_clip_is_fatal(tmp_path: Path) -> None:

@@ -100,6 +100,15 @@ def test_faults_are_found(tmp_path: Path, lists: dict[str, str], kind: str, wher
     assert [(f.where, f.fatal) for f in findings.of_kind(kind)] == [(where, fatal)]
 
 
+def test_gaps_up_to_a_stray_number_are_counted_not_written_out(tmp_path: Path) -> None:
+    _, findings = read(tmp_path, train="a.mp4 1\nb.mp4 999999999\n")
+    assert [f.message for f in findings.of_kind("label gap")] == [
+        "999,999,997 do not occur in any list: 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, …"
+    ]
+    _, findings = read(tmp_path, train="a.mp4 0\nb.mp4 3\n")
+    assert [f.message for f in findings.of_kind("label gap")] == ["2 do not occur in any list: 1, 2"]
+
+
 def test_fine_lists_have_no_findings(tmp_path: Path) -> None:
     lists = {"train": "a.mp4 0\nb.mp4 1\n", "unlabel": "a.mp4 0\nb.mp4 1\nc.mp4 -1\n", "test": "t.mp4 0\nu.mp4 1\n"}
     table, findings = read(tmp_path, **lists)
