@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import permutations
 from typing import Any
 
+from sefar.data.annotations.checks import find_crossed_splits, find_label_offset
 from sefar.data.datasets import DATASETS, Source, known_scopes, read_source, source_name
 from sefar.data.findings import Findings
-from sefar.data.scope_name import ScopeConfig
+from sefar.data.scope_name import LISTS, ScopeConfig
 from sefar.data.scopes import Scope, resolve_scope
 from sefar.errors import SefarError
 
@@ -33,7 +35,8 @@ def resolve_rows(configs: Sequence[ScopeConfig]) -> tuple[list[dict[str, Any]], 
     """Resolve scopes, reading each source once; a scope that cannot be resolved has an ``error``.
 
     Returns:
-        A row a scope, as `scope_row` has it, and the sources by data set and name.
+        A row a scope, as `scope_row` has it, and the sources by data set and name; pairs of sources that tell something
+        of each other are there too, without clips.
     """
     sources: Sources = {}
     rows = []
@@ -45,7 +48,21 @@ def resolve_rows(configs: Sequence[ScopeConfig]) -> tuple[list[dict[str, Any]], 
             rows.append(scope_row(resolve_scope(config, sources[key])))
         except SefarError as error:
             rows.append({"scope": config.name, "error": str(error).removeprefix(f"{config.name}: ")})
-    return rows, sources
+    return rows, sources | _pairs(sources)
+
+
+def _pairs(sources: Sources) -> Sources:
+    """What shows side by side: Gym99 and Gym288 that cross, labels of lists that are not their data set's."""
+    pairs: Sources = {}
+    for (key, one), (other_key, other) in permutations(sources.items(), 2):
+        findings = Findings()
+        if key[0] == other_key[0] == "finegym" and key[1].startswith("gym99") and other_key[1].startswith("gym288"):
+            find_crossed_splits(one.table, other.table, findings)
+        elif key[0] == LISTS != other_key[0]:
+            find_label_offset(one.table, other.table, findings)
+        if findings:
+            pairs[key[0], f"{key[1]} beside {_title(other_key)}"] = Source(one.table.iloc[:0], findings)
+    return pairs
 
 
 def scope_row(scope: Scope) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from sefar import cli
+from tests.conftest import SHARED
+
+DATA = SHARED / "data"
 
 
 def scopes(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -45,6 +48,32 @@ def test_a_data_set_is_a_table(root: Path, monkeypatch: pytest.MonkeyPatch, caps
     refused = lines.index("ucf101/split3: training refuses these files until mended")
     assert "trainlist03.txt:9" in lines[refused + 1]
     assert lines[-1] == "all findings: --json"
+
+
+def test_faults_that_show_side_by_side(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    clips = [f"/v/v_{c}_g0{g}_c01.avi {k}" for k, c in enumerate(("Archery", "Bowling")) for g in (1, 2)]
+    (folder / "train.csv").write_text("".join(f"{row}\n" for row in clips[1::2]))
+    (folder / "test.csv").write_text("".join(f"{row}\n" for row in clips[::2]))
+    names = [f"lists:{folder}", "ucf101/split1"]
+    assert scopes(monkeypatch, *names, "--root", root, "--dev-fraction", 0) == 0
+    said = capsys.readouterr().out.splitlines()
+    pair = said.index(f"lists:{folder} beside ucf101/split1: findings")
+    assert said[pair + 1] == "  label offset: 1; 4 clips: labels are the data set's own minus 1"
+    lists = DATA / "sefar_lists" / "finegym" / "UB_10"
+    if not lists.is_dir():
+        pytest.skip("the real annotation files are not at hand")
+    names = [f"lists:{lists}", "finegym/gym99", "finegym/gym288"]
+    assert scopes(monkeypatch, *names, "--annotations", DATA / "annotations" / "finegym", "--json") == 0
+    found = [f for f in json.loads(capsys.readouterr().out)["findings"] if " beside " in f["source"]]
+    crossed = [f["kind"] for f in found if f["source"] == "finegym/gym99 beside finegym/gym288"]
+    assert [crossed.count(kind) for kind in sorted(set(crossed))] == [99, 99]
+    assert [f["message"] for f in found if f["source"] == f"lists:{lists} beside finegym/gym99"] == [
+        "labels are the data set's own minus 74"
+    ]
 
 
 def test_names_that_are_no_text_are_printed_all_the_same(tmp_path: Path) -> None:
