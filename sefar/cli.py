@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -196,6 +197,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # names of files may be any bytes
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's time limit ends as Ctrl-C does
     arguments = [a for a in sys.argv[1:] if a != "--traceback"]
     commands: dict[str, Callable[..., Any]] = {
         "prepare": Prepare,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +57,18 @@ def test_annotations_elsewhere_and_one_split(
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in said[1:3]] == ["gym288/test", "gym288/train"]
     assert said[-1].endswith(f"--scope finegym/gym288 --root {tmp_path / 'root'} --annotations '{annotations}'")
+
+
+def test_a_schedulers_stop_is_as_good_as_ctrl_c(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sefar.cli", "prepare", "synthgym", "--root", str(tmp_path), "--workers", "1"]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.rglob("*.mp4")) and running.poll() is None:
+        time.sleep(0.1)
+    running.send_signal(signal.SIGTERM)
+    _, told = running.communicate(timeout=60)
+    assert (running.returncode, told.splitlines()[-1]) == (130, "stopped; what was finished is kept")
+    assert "Traceback" not in told
+    assert not list(tmp_path.rglob("*.part"))
 
 
 @pytest.mark.parametrize(("flags", "linked"), [([], True), (["--link"], True), (["--copy"], False)])

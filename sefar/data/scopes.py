@@ -14,7 +14,7 @@ import pandas as pd
 from sefar.data.availability import MISSING_COLUMNS, leave_out_missing, missing_counts, refuse_missing
 from sefar.data.datasets import Source, read_source, select
 from sefar.data.findings import Findings
-from sefar.data.leaks import windows
+from sefar.data.leaks import find_leaks, windows
 from sefar.data.quarantine import quarantine_files, read_quarantine
 from sefar.data.scope_name import LISTS, ScopeConfig, ScopeName, parse_scope
 from sefar.data.splits import choose_labelled_groups, choose_labelled_per_class, choose_labelled_share, cut_dev
@@ -147,7 +147,21 @@ def _split(config: ScopeConfig, source: Source) -> _Split:
     else:
         tables, notes = _parts(config, parsed, table), ()
     ordered = {part: tables[part].sort_values("clip_id").reset_index(drop=True) for part in PARTS}
-    return _Split(classes, class_ids, ordered, notes)
+    return _Split(classes, class_ids, ordered, (*notes, *_dev_notes(ordered, parsed.dataset)))
+
+
+def _dev_notes(tables: dict[str, pd.DataFrame], dataset: str) -> list[str]:
+    """What dev has in common with the training parts, which makes it flatter what is chosen by it."""
+    trained = pd.concat([tables["labelled"], tables["unlabelled"]])
+    notes = []
+    if shared := find_leaks(tables["dev"], trained):
+        notes.append(f"dev: {len(shared)} clips share frames with training clips, first '{shared[0][0]}'")
+    sources = set(tables["dev"].group)
+    if torn := sources & set(trained.group):
+        told = f"dev: {len(torn)} of the {len(sources)} sources of its clips are trained on too"
+        mend = ", since whole ones cannot hold every class; scope.keep_groups=true keeps them apart"
+        notes.append(told if dataset == LISTS else told + mend)
+    return notes
 
 
 def _parts(config: ScopeConfig, parsed: ScopeName, table: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -187,3 +188,11 @@ def test_finediving_scopes(subset: str, classes: list[str], labelled: int, test:
     scope = resolve_scope(config)
     assert (sorted(scope.classes), len(scope.labelled), len(scope.test)) == (classes, labelled, test)
     assert scope.labelled.path.str.startswith("/clips/").all()
+
+
+def test_dev_clips_of_sources_that_are_trained_on_are_told(finegym: dict[tuple[str, str], Source]) -> None:
+    for keep_groups, told in ((False, 1), (True, 0)):
+        config = ScopeConfig(name="finegym/gym99@0.05", keep_groups=keep_groups)
+        scope = resolve_scope(config, finegym["finegym", "gym99"])
+        notes = [n for n in scope.notes if re.search("^dev: 152 of the 153 sources of its clips are trained on too", n)]
+        assert len(notes) == told

@@ -103,6 +103,16 @@ def test_lists_scope(tmp_path: Path) -> None:
     assert "cut from the unlabel list" in scope.notes[0]
 
 
+def test_what_dev_has_in_common_with_training_clips_is_told(tmp_path: Path) -> None:
+    unlabelled = "".join(f"v.mp4#{10 * i}-{10 * i + 15} {i % 2}\n" for i in range(10))
+    name = lists(tmp_path, train="a.mp4 0\nb.mp4 1\n", unlabel=unlabelled, test="t.mp4 0\n")
+    scope = resolve_scope(ScopeConfig(name=name, root=str(tmp_path)))
+    assert [note.split(",")[0] for note in scope.notes[1:3]] == [
+        "dev: 2 clips share frames with training clips",
+        "dev: 1 of the 1 sources of its clips are trained on too",
+    ]
+
+
 def test_lists_without_hidden_labels_cut_dev_from_train(tmp_path: Path) -> None:
     train = "".join(f"a{i}.mp4 0\nb{i}.mp4 1\n" for i in range(5))
     name = lists(tmp_path, train=train, unlabel="u.mp4 -1\n", test="t.mp4 0\n")
