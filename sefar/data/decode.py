@@ -103,7 +103,7 @@ def find_window(path: Path, start_frame: int, end_frame: int, max_short_side: in
     Raises:
         DecodeError: as in `decode_clip`.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, no error for names too long or in folders one may not enter
         raise DecodeError(f"{path}: no such file; mend its path in the list or fetch the clip")
     with failures(path, start_frame, end_frame):
         stat = path.stat()

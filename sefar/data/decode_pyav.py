@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,24 +51,51 @@ def read_frames(info: VideoInfo, numbers: Sequence[int], size: tuple[int, int] |
 
 def _read(info: VideoInfo, numbers: Sequence[int], size: tuple[int, int] | None, *, by_time: bool) -> np.ndarray:
     """By time: from key frame to key frame, numbering frames by their time. Else from the start, as they come."""
-    runs = [list(run) for _, run in itertools.groupby(numbers, partial(_entry, info))] if by_time else [list(numbers)]
+    times = info.times if by_time else ()
     pictures: dict[int, np.ndarray] = {}
     with open_video(info.path) as (container, stream):
         stream.codec_context.options = CAREFUL
-        convert = _Converter(stream, size)
-        for run in runs:
+        convert, length_bytes = _Converter(stream, size), unit_length_bytes(stream.codec_context)
+        for run in _runs(info, numbers) if by_time else [list(numbers)]:
             begin, packets = _enter(container, stream, info, run[0]) if by_time else (0, container.demux(stream))
-            times = info.times if by_time else ()
-            missing = set(run)
-            for number, frame in _numbered(packets, unit_length_bytes(stream.codec_context), begin, times, info.frames):
-                if number in missing:
-                    pictures[number] = convert(frame)
-                    missing.remove(number)
-                    if not missing:
-                        break
+            try:
+                missing = _take(run, _numbered(packets, length_bytes, begin, times, info.frames), convert, pictures)
+            except DecodeError:
+                if not begin:
+                    raise
+                missing = set(run)
+            if missing and begin:  # with intra refresh, some frames behind an entry cannot be decoded from there
+                container.seek(0)
+                packets = container.demux(stream)
+                missing = _take(run, _numbered(packets, length_bytes, 0, times, info.frames), convert, pictures)
             if missing:
                 raise DecodeError(f"frame {min(missing)} is missing from the stream")
     return np.stack([pictures[number] for number in numbers])
+
+
+def _take(
+    run: list[int], frames: Iterator[tuple[int, Any]], convert: _Converter, pictures: dict[int, np.ndarray]
+) -> set[int]:
+    """Add the pictures of a run of frames; the numbers of those that did not come."""
+    missing = set(run)
+    for number, frame in frames:
+        if number in missing:
+            pictures[number] = convert(frame)
+            missing.remove(number)
+            if not missing:
+                break
+    return missing
+
+
+def _runs(info: VideoInfo, numbers: Sequence[int]) -> list[list[int]]:
+    """Ascending numbers in runs that are each read without a seek: from one key frame, or one after the other."""
+    runs = [[numbers[0]]]
+    for before, number in itertools.pairwise(numbers):
+        if number == before + 1 or _entry(info, number) == _entry(info, before):
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return runs
 
 
 def _entry(info: VideoInfo, number: int) -> int:

@@ -20,6 +20,12 @@ a play list names, and open bare streams, which tell neither times nor an end.""
 INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv")
 """Containers in which decord finds its way; in others it fails at the end, and slowly."""
 
+TIMELESS = ("avi", "asf")
+"""Containers with one time a packet, that of decoding: FFmpeg makes up when reordered frames are shown."""
+
+REORDERING = ("h264", "hevc")
+"""Codecs for which, in AVI, decord comes some frames behind after a seek, even without reordered frames."""
+
 LENGTHLESS = ("mpegts", "mpeg", "flv", "asf")
 """Containers that do not say where the file ends."""
 
@@ -88,7 +94,7 @@ def read_info(path: Path, *, max_short_side: int = 0) -> VideoInfo:
         size = (context.width, context.height)
         turnable = kind == "matroska,webm" or (0 < max_short_side < min(size) and size[0] != size[1])
         packets, rotation, fault, broken = _packets(container, stream, turnable)
-        reordered, claimed = context.has_b_frames, stream.frames
+        reordered, claimed, codec = context.has_b_frames, stream.frames, context.name
     shown = [packet for packet in packets if not packet.discard]
     hidden = len(packets) - len(shown)
     torn = cut_short(path, kind) or broken or _torn(kind, packets, claimed)
@@ -98,10 +104,11 @@ def read_info(path: Path, *, max_short_side: int = 0) -> VideoInfo:
     if torn:
         shown = _surely_whole(shown)
     times = {packet.time: packet.key for packet in shown if packet.time is not None}
-    if len(times) < len(shown) or (kind == "avi" and in_order):
-        times = {}  # AVI's are made up where the frames' order is not known
+    if len(times) < len(shown) or (kind in TIMELESS and in_order):
+        times = {}
     plain = not (torn or fault) and kind in INDEXED and bool(times) and not hidden
     plain = plain and _closed(shown) and not (rotation and kind == "matroska,webm")
+    plain = plain and not (kind == "avi" and codec in REORDERING)
     frames = len(times) if torn else len(shown)
     entries = tuple(sorted(time for time, key in times.items() if key))
     return VideoInfo(path, frames, hidden, size, rotation, tuple(sorted(times)), entries, plain, torn or fault)

@@ -99,6 +99,8 @@ def test_clips_72_pixels_wide(tmp_path: Path) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DecodeError, match=r"gone\.mp4: no such file; mend its path in the list or fetch the clip"):
         decode_clip(tmp_path / "gone.mp4")
+    with pytest.raises(DecodeError, match=r"mmm\.mp4: no such file"):
+        decode_clip(tmp_path / f"{'m' * 300}.mp4")  # longer than a name may be
     with pytest.raises(DecodeError, match="no such file"):
         decode_clip(tmp_path)
 
