@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,11 +19,13 @@ import torch.distributed as dist
 
 from sefar.config import TrainConfig
 from sefar.data.scopes import Scope
-from sefar.errors import CheckpointError, ConfigError, TrainingError
+from sefar.errors import CheckpointError, ConfigError, SefarError, TrainingError
 from sefar.training import run
+from sefar.training import team as module
 from sefar.training.run import train_in_folder
 from sefar.training.team import Team
 from sefar.training.trainer import Trainer
+from tests.data.test_decode_process import gone_within
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +82,113 @@ def test_a_team_stops_as_one(config: TrainConfig, tiny_scope: Scope) -> None:
         with pytest.raises(TrainingError, match=r"^1 of 2 processes of the run died \(exit code -9\)"):
             team.train_epoch()
     assert not dist.is_initialized()
+
+
+class ScopeAbroad(Scope):
+    """A scope that in another process is what `make` says."""
+
+    make: Any
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.make, tuple(getattr(self, field.name) for field in dataclasses.fields(Scope))
+
+
+def without_clips(*fields: Any) -> Scope:
+    """As for a process that alone cannot read its clips."""
+    module.ALONE_SECONDS = 0.5
+    scope = Scope(*fields)
+    return dataclasses.replace(scope, labelled=scope.labelled.assign(path="gone.mp4"))
+
+
+def no_scope(*_: Any) -> Scope:
+    os._exit(7)
+
+
+def abroad(scope: Scope, make: Any) -> Scope:
+    made = ScopeAbroad(**vars(scope))
+    object.__setattr__(made, "make", make)
+    return made
+
+
+def test_an_error_of_one_process_alone_ends_the_run(
+    config: TrainConfig, tiny_scope: Scope, capfd: pytest.CaptureFixture
+) -> None:
+    """The others would wait for its part of the step until the group's timeout."""
+    died = pytest.raises(TrainingError, match=r"^1 of 2 processes of the run died \(exit code 1\)")
+    with closing(Team(config, abroad(tiny_scope, without_clips), processes=2)) as team, died:
+        team.train_epoch()
+    assert "process 1 of 2: gone.mp4: no such file" in capfd.readouterr().err
+
+
+def test_a_process_that_dies_at_its_start_is_no_wait(config: TrainConfig, tiny_scope: Scope) -> None:
+    threads = torch.get_num_threads()
+    with pytest.raises(TrainingError, match=r"died at its start \(exit code 7\)"):
+        Team(config, abroad(tiny_scope, no_scope), processes=2)
+    assert not dist.is_initialized() and torch.get_num_threads() == threads
+
+
+def test_an_error_of_the_start_is_told_once(
+    config: TrainConfig, tiny_scope: Scope, capfd: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SefarError, match=r"nowhere\.pth"):
+        Team(config.override({"model.pretrained": "/nowhere.pth"}), tiny_scope, processes=2)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+STOPPED = """
+import sys, time
+from pathlib import Path
+from sefar.config import TrainConfig
+from sefar.data.scopes import load_scope
+from sefar.training.team import Team
+import json
+if __name__ == "__main__":
+    config = TrainConfig.from_dict(json.loads(Path(sys.argv[1]).read_text()))
+    try:
+        print("starts", flush=True)
+        team = Team(config, load_scope(config.scope, progress=False), processes=2)
+        print(team._followers[0].pid, flush=True)
+        for _ in team:
+            pass
+    except KeyboardInterrupt:
+        started = time.monotonic()
+        if "team" in globals():
+            team.close()
+        print("stopped", time.monotonic() - started < 8, flush=True)
+"""
+
+
+@pytest.mark.parametrize("moment", ["start", "training", "killed"])
+def test_a_stopped_team_leaves_nothing(config: TrainConfig, tiny_scope: Scope, tmp_path: Path, moment: str) -> None:
+    """Ctrl-C reaches all processes of a terminal at once; a kill only the first."""
+    (tmp_path / "config.json").write_text(json.dumps(config.override({"optim.epochs": 1000}).to_dict()))
+    script, folder = tmp_path / "stopped.py", tmp_path / "tmp"
+    script.write_text(STOPPED)
+    folder.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "config.json")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+    )
+    assert process.stdout is not None and process.stdout.readline() == "starts\n"
+    if moment == "start":
+        time.sleep(0.5)
+    else:
+        follower = int(process.stdout.readline())
+        time.sleep(1)
+    if moment == "killed":
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    if moment != "killed":
+        assert out == "stopped True\n"
+    if moment != "start":
+        assert gone_within(follower, 20)
+    assert not list(folder.glob("sefar-team-*"))
 
 
 def test_a_run_folder_made_together(config: TrainConfig, tmp_path: Path) -> None:
