@@ -21,9 +21,9 @@ KEY_FRAME_EVERY = 8
 
 _OPTIONS = {
     "preset": "veryfast", "crf": "18", "bf": "0",
-    # A scene cut would bring key frames out of step, several threads the bytes.
+    # A scene cut would bring key frames out of step; several threads, or looking ahead, make the bytes differ at times.
     "g": str(KEY_FRAME_EVERY), "sc_threshold": "0",
-    "threads": "1", "x264-params": "threads=1:sliced-threads=0:lookahead-threads=1",
+    "threads": "1", "x264-params": "threads=1:sliced-threads=0:mbtree=0:rc-lookahead=0",
 }  # fmt: skip
 
 
