@@ -99,8 +99,8 @@ def _runs(info: VideoInfo, numbers: Sequence[int]) -> list[list[int]]:
 
 
 def _entry(info: VideoInfo, number: int) -> int:
-    """Place among `info.entries` of the last key frame at or before a frame; −1: there is none."""
-    return bisect.bisect_right(info.entries, info.times[number]) - 1
+    """Place among `info.entries` of the last key frame at or before a frame; 0 where there is none."""
+    return max(0, bisect.bisect_right(info.entries, info.times[number]) - 1)
 
 
 def _numbered(
@@ -138,7 +138,7 @@ def _enter(container: Any, stream: Any, info: VideoInfo, number: int) -> tuple[i
     Where seeking fails: from the start.
     """
     place = _entry(info, number)
-    if place <= 0:  # of the first frames asked for, if of any: nothing has been read yet
+    if place == 0:  # of the first frames asked for, if of any: nothing has been read yet
         return 0, container.demux(stream)
     container.seek(info.entries[place], stream=stream)
     packets = container.demux(stream)

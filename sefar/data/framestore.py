@@ -41,7 +41,7 @@ class FrameStore:
         root: folder of the store; made on demand.
         max_short_side: greatest short side kept, pixels.
         limit_gb: of all clips, in 10⁹ bytes; None: no limit.
-        encoding: ``raw``, ``jpeg`` (quality 95, about a sixth of the room, not the very pixels) or ``off``.
+        encoding: ``raw``, ``jpeg`` (quality 95, about a tenth of the room, not the very pixels) or ``off``.
         max_open: clips mapped at a time.
 
     Raises:
