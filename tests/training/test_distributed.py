@@ -25,7 +25,7 @@ SECONDS = 120  # after which a process that waits for the other gives up
 VARIANTS: tuple[dict[str, Any], ...] = (
     {"weighting.kind": "softmatch", "optim.accumulate": 2, "optim.clip_norm": 5.0},
     {"mixing.partner": "per_granularity", "mixing.prediction": "logits", "perturb.kind": "shuffle_fine"},
-    {**METHODS["fixmatch"], "weighting.threshold": 0.1},
+    {**METHODS["fixmatch"], "weighting.threshold": 0.7},
 )
 
 
