@@ -215,7 +215,7 @@ def _run_all(left: list[GridRun], options: GridOptions, uri: str, say: Callable[
     concurrency = min(options.concurrency or (1 if gpus else max(1, cores // options.processes)), len(left))
     settings = RunSettings(
         store=uri,
-        threads=max(1, cores // (concurrency * options.processes)),
+        threads=max(1, cores // concurrency),
         processes=options.processes,
         gpus=min(gpus, 1) / concurrency,
         workload=options.workload,

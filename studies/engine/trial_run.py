@@ -33,7 +33,7 @@ class RunSettings:
 
     Attributes:
         store: URI of the result store.
-        threads: CPU threads of each process of a trial.
+        threads: CPU threads of a trial, which its processes share.
         processes: that train a trial together, on the CPU.
         gpus: GPUs a trial, possibly a fraction.
         workload: ``module:Class`` of what is trained.

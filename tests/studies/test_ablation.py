@@ -7,14 +7,20 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from sefar.errors import SefarError
 from studies import ablation as script
+from studies.engine import grid
 from studies.engine.grid import GridOptions, GridRun, plan_grid
+from studies.engine.trial_run import RunSettings
 from studies.results.schema import FINISHED
 from studies.results.store import ResultStore
 
@@ -244,6 +250,35 @@ def test_changed_data_are_noticed(
     # a new run beside the old one would be compared with it, though it saw other clips
     assert call(monkeypatch, *command, "--arms", "s1") == 2
     assert "(split toy-0 → toy-1); restore the data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("processes", "runs", "at_once", "threads"), [(1, 40, 16, 1), (4, 9, 4, 4), (8, 1, 1, 16)])
+def test_runs_share_all_cores(
+    monkeypatch: pytest.MonkeyPatch, processes: int, runs: int, at_once: int, threads: int
+) -> None:
+    """A run's threads are those of all its processes, which share them out among themselves."""
+    seen = []
+
+    class Pool:
+        def __init__(self, concurrency: int, *_: object, **__: object) -> None:
+            self.concurrency = concurrency
+
+        def submit(self, _: object, spec: object, settings: RunSettings) -> Future[str]:
+            seen.append((self.concurrency, settings.processes, settings.threads))
+            done: Future[str] = Future()
+            done.set_result("done")
+            return done
+
+        def shutdown(self, **_: object) -> None:
+            pass
+
+    monkeypatch.setattr(grid, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    run: Any = SimpleNamespace(spec=None)
+    grid._run_all([run] * runs, GridOptions(store="none", processes=processes), "none", lambda _: None)
+    assert seen == [(at_once, processes, threads)] * runs
 
 
 def test_a_grid_with_the_same_configuration_twice_runs_it_once(tmp_path: Path) -> None:
