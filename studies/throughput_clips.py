@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from sefar.data.prepare.encoding import OPTIONS
+
 WIDTH, HEIGHT = 340, 256
 RELEASE_SHORT_SIDE = 480
 KEY_FRAMES: dict[str, dict[str, str]] = {
     "where x264 puts them by itself": {},
-    "every 8": {"preset": "veryfast", "crf": "18", "bf": "0", "g": "8", "sc_threshold": "0"},
-    "every 12": {"preset": "veryfast", "crf": "18", "bf": "0", "g": "12", "sc_threshold": "0"},
+    "every 8": OPTIONS,
+    "every 12": {**OPTIONS, "g": "12"},
 }
-"""How clips are encoded: as most that one comes by, and as `sefar prepare` writes them, every 8 frames or fewer."""
+"""How clips are encoded: as most that one comes by, as `sefar prepare` writes them, and with fewer key frames."""
 
 
 def make_clips(folder: Path, count: int, options: dict[str, str]) -> list[str]:

@@ -112,9 +112,8 @@ def test_a_list_that_cannot_be_read_stops_the_sweep_before_it_starts(lists: Path
         out.write("no label here\n")
     done = sweep(lists, tmp_path / "store", tmp_path)
     assert done.returncode == 2
-    assert f"{lists / 'train.csv'}:{TRAIN_CLIPS + 1}: expected '<path> <label>', got 'no label here'" in error_line(
-        done
-    )
+    told = f"lists:{lists}: train.csv:{TRAIN_CLIPS + 1}: expected '<path> <label>', got 'no label here'; mend the row"
+    assert told in error_line(done)
 
 
 def test_a_store_that_is_not_ours_is_left_alone(lists: Path, tmp_path: Path) -> None:

@@ -19,12 +19,13 @@ SHORT_SIDE = 256
 KEY_FRAME_EVERY = 8
 """Frames; reading a frame decodes at most so many."""
 
-_OPTIONS = {
+OPTIONS = {
     "preset": "veryfast", "crf": "18", "bf": "0",
     # A scene cut would bring key frames out of step; several threads, or looking ahead, make the bytes differ at times.
     "g": str(KEY_FRAME_EVERY), "sc_threshold": "0",
     "threads": "1", "x264-params": "threads=1:sliced-threads=0:mbtree=0:rc-lookahead=0",
 }  # fmt: skip
+"""Of the encoder."""
 
 
 class ClipEncoder:
@@ -70,7 +71,7 @@ class ClipEncoder:
         import av
 
         self._container = av.open(self._buffer, mode="w", format=self._format, options={"fflags": "+bitexact"})
-        self._stream = self._container.add_stream("libx264", rate=source.rate, options=_OPTIONS)
+        self._stream = self._container.add_stream("libx264", rate=source.rate, options=OPTIONS)
         self._stream.width, self._stream.height = picture.width, picture.height
         self._stream.pix_fmt = "yuv420p"
         context = self._stream.codec_context
