@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--store", default="runs/label_efficiency")
     parser.add_argument("--root", default="data")
     parser.add_argument("--concurrency", type=int, help="runs at once; default: as many as the cores allow")
-    parser.add_argument("--processes", type=int, default=1, help="processes that train a run together, on CPUs; not part of a run's name")
+    parser.add_argument("--processes", type=int, default=1, help="processes a run, on CPUs; its name stays")
     parser.add_argument("--table", type=Path, help="write the table to this Markdown file")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="dotted overrides of the recipe")
     args = parser.parse_args()
