@@ -7,17 +7,28 @@ import pytest
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+def shared(path: str, what: str) -> Path:
+    """A folder of material from elsewhere; without it the test is skipped."""
+    if not (SHARED / path).is_dir():
+        pytest.skip(f"{what} are not at hand")
+    return SHARED / path
+
+
 @pytest.fixture(scope="session")
 def parity_dir() -> Path:
-    folder = SHARED / "parity"
-    if not (folder / "model.npz").is_file():
-        pytest.skip("check numbers of the released code are not at hand")
-    return folder
+    return shared("parity", "check numbers of the released code")
 
 
 @pytest.fixture(scope="session")
 def shared_videos() -> Path:
-    folder = SHARED / "data" / "videos"
-    if not folder.is_dir():
-        pytest.skip("real test videos are not at hand")
-    return folder
+    return shared("data/videos", "real test videos")
+
+
+@pytest.fixture(scope="session")
+def real_annotations() -> Path:
+    return shared("data/annotations", "the data sets' real annotation files")
+
+
+@pytest.fixture(scope="session")
+def released_lists() -> Path:
+    return shared("data/sefar_lists", "the lists released with the paper")

@@ -11,9 +11,6 @@ from pathlib import Path
 import pytest
 
 from sefar import cli
-from tests.conftest import SHARED
-
-DATA = SHARED / "data"
 
 
 def scopes(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -63,11 +60,14 @@ def test_faults_that_show_side_by_side(
     said = capsys.readouterr().out.splitlines()
     pair = said.index(f"lists:{folder} beside ucf101/split1: findings")
     assert said[pair + 1] == "  label offset: 1; 4 clips: labels are the data set's own minus 1"
-    lists = DATA / "sefar_lists" / "finegym" / "UB_10"
-    if not lists.is_dir():
-        pytest.skip("the real annotation files are not at hand")
+
+
+def test_released_lists_beside_their_data_set(
+    released_lists: Path, real_annotations: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists = released_lists / "finegym" / "UB_10"
     names = [f"lists:{lists}", "finegym/gym99", "finegym/gym288"]
-    assert scopes(monkeypatch, *names, "--annotations", DATA / "annotations" / "finegym", "--json") == 0
+    assert scopes(monkeypatch, *names, "--annotations", real_annotations / "finegym", "--json") == 0
     found = [f for f in json.loads(capsys.readouterr().out)["findings"] if " beside " in f["source"]]
     crossed = [f["kind"] for f in found if f["source"] == "finegym/gym99 beside finegym/gym288"]
     assert [crossed.count(kind) for kind in sorted(set(crossed))] == [99, 99]

@@ -8,6 +8,7 @@ Shape suffixes: B clips, K classes.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -64,7 +65,7 @@ def spread_factor(spread_B: Tensor, kappa: float) -> Tensor:
     return 2 * (torch.sigmoid(1 / (kappa * spread_B + 1e-9)) - 0.5)
 
 
-class Weighting(nn.Module):
+class Weighting(nn.Module, ABC):
     """Base of the schemes: weights in, weights out, running state in buffers."""
 
     def __init__(self, config: WeightingConfig, num_classes: int) -> None:
@@ -72,6 +73,7 @@ class Weighting(nn.Module):
         self.config = config
         self.num_classes = num_classes
 
+    @abstractmethod
     def weights(self, confidence_B: Tensor, spread_B: Tensor, pseudo_label_B: Tensor) -> Tensor:
         """Weigh each clip.
 
@@ -83,7 +85,6 @@ class Weighting(nn.Module):
         Returns:
             (B,) non-negative weights, without gradient.
         """
-        raise NotImplementedError
 
 
 class Adaptive(Weighting):

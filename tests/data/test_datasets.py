@@ -12,24 +12,15 @@ from sefar.data.scope_name import DATASETS as NAMES
 from sefar.data.scope_name import ScopeConfig
 from sefar.data.scopes import resolve_scope
 from sefar.errors import DataError, ScopeError
-from tests.conftest import SHARED
 from tests.data.annotations.test_finediving import write as write_finediving
 
 SETS = {"VT": 1, "FX": 5, "BB": 5, "UB": 4}
 
 
 @pytest.fixture(scope="module")
-def annotations() -> Path:
-    folder = SHARED / "data" / "annotations"
-    if not folder.is_dir():
-        pytest.skip("real annotation files are not at hand")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def finegym(annotations: Path) -> dict[tuple[str, str], Source]:
+def finegym(real_annotations: Path) -> dict[tuple[str, str], Source]:
     names = ("finegym/gym99", "finegym/gym288")
-    configs = [ScopeConfig(name=name, annotations=str(annotations / "finegym")) for name in names]
+    configs = [ScopeConfig(name=name, annotations=str(real_annotations / "finegym")) for name in names]
     return {source_name(config): read_source(config) for config in configs}
 
 
@@ -95,9 +86,9 @@ def test_names_that_no_disk_can_hold_are_told(name: str) -> None:
     ],
 )
 def test_real_finegym_scopes(
-    finegym: dict[tuple[str, str], Source], annotations: Path, name: str, classes: int, training: int, test: int
+    finegym: dict[tuple[str, str], Source], real_annotations: Path, name: str, classes: int, training: int, test: int
 ) -> None:
-    config = ScopeConfig(name=f"finegym/{name}@0.05", annotations=str(annotations / "finegym"))
+    config = ScopeConfig(name=f"finegym/{name}@0.05", annotations=str(real_annotations / "finegym"))
     scope = resolve_scope(config, finegym[source_name(config)])
     assert (scope.num_classes, len(scope.test)) == (classes, test)
     assert len(scope.labelled) + len(scope.unlabelled) + len(scope.dev) == training
@@ -105,9 +96,9 @@ def test_real_finegym_scopes(
 
 
 def test_five_percent_of_gym99_is_as_many_clips_as_the_paper_labels(
-    finegym: dict[tuple[str, str], Source], annotations: Path
+    finegym: dict[tuple[str, str], Source], real_annotations: Path
 ) -> None:
-    config = ScopeConfig(name="finegym/gym99@0.05#0", annotations=str(annotations / "finegym"))
+    config = ScopeConfig(name="finegym/gym99@0.05#0", annotations=str(real_annotations / "finegym"))
     scope = resolve_scope(config, finegym["finegym", "gym99"])
     assert len(scope.labelled) == 1316
     assert scope.missing_classes == []
@@ -115,11 +106,11 @@ def test_five_percent_of_gym99_is_as_many_clips_as_the_paper_labels(
 
 
 def test_every_finegym_scope_has_clips_to_train_and_test_on(
-    finegym: dict[tuple[str, str], Source], annotations: Path
+    finegym: dict[tuple[str, str], Source], real_annotations: Path
 ) -> None:
     sizes = {}
     for name in known_scopes("finegym", ScopeConfig()):
-        config = ScopeConfig(name=name, annotations=str(annotations / "finegym"))
+        config = ScopeConfig(name=name, annotations=str(real_annotations / "finegym"))
         scope = resolve_scope(config, finegym[source_name(config)])
         sizes[name.removeprefix("finegym/")] = len(scope.labelled) + len(scope.dev)
         assert scope.missing_classes == []
@@ -132,16 +123,16 @@ def test_every_finegym_scope_has_clips_to_train_and_test_on(
 @pytest.mark.parametrize(
     ("dataset", "classes", "training", "test"), [("ucf101", 101, 9537, 3783), ("hmdb51", 51, 3570, 1530)]
 )
-def test_real_splits(annotations: Path, dataset: str, classes: int, training: int, test: int) -> None:
-    config = ScopeConfig(name=f"{dataset}/split1@0.4", annotations=str(annotations / dataset))
+def test_real_splits(real_annotations: Path, dataset: str, classes: int, training: int, test: int) -> None:
+    config = ScopeConfig(name=f"{dataset}/split1@0.4", annotations=str(real_annotations / dataset))
     scope = resolve_scope(config)
     assert (scope.num_classes, len(scope.test)) == (classes, test)
     assert len(scope.labelled) + len(scope.unlabelled) + len(scope.dev) == training
     assert abs(len(scope.labelled) - 0.4 * training) <= 0.5 and not scope.findings.fatal
 
 
-def test_ucf101_keeps_its_groups_whole(annotations: Path) -> None:
-    config = ScopeConfig(name="ucf101/split1@0.1", annotations=str(annotations / "ucf101"), keep_groups=True)
+def test_ucf101_keeps_its_groups_whole(real_annotations: Path) -> None:
+    config = ScopeConfig(name="ucf101/split1@0.1", annotations=str(real_annotations / "ucf101"), keep_groups=True)
     scope = resolve_scope(config)
     parts = [set(part.group) for part in (scope.labelled, scope.unlabelled, scope.dev)]
     assert sum(map(len, parts)) == len(set().union(*parts)) == 101 * 18
@@ -159,10 +150,9 @@ def test_ucf101_keeps_its_groups_whole(annotations: Path) -> None:
     ],
 )
 def test_released_lists_are_usable_with_their_faults_reported(
-    annotations: Path, folder: str, labelled: int, classes: int, missing: int
+    released_lists: Path, folder: str, labelled: int, classes: int, missing: int
 ) -> None:
-    lists = annotations.parent / "sefar_lists" / folder
-    scope = resolve_scope(ScopeConfig(name=f"lists:{lists}", path_prefix="/data=/mnt/clips"))
+    scope = resolve_scope(ScopeConfig(name=f"lists:{released_lists / folder}", path_prefix="/data=/mnt/clips"))
     assert (len(scope.labelled), scope.num_classes, len(scope.missing_classes)) == (labelled, classes, missing)
     assert scope.test.path.str.startswith("/mnt/clips/").all()
     assert len(scope.findings) and not scope.findings.fatal

@@ -118,18 +118,24 @@ def test_windows_and_single_frames_are_exact(video: Callable[[str], Path], name:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_both_decoders_give_the_same_frames_to_the_bit(video: Callable[[str], Path], name: str) -> None:
-    assert_agree(video(name), (0, 15))
+def test_whole_windows_equal_pyav_to_the_bit(video: Callable[[str], Path], name: str) -> None:
+    """Of files that decord is trusted with they are decord's."""
+    assert differing_sides(video(name), (0, 15)) == []
 
 
-def assert_agree(path: Path, sides: tuple[int, ...]) -> None:
+def differing_sides(path: Path, sides: tuple[int, ...]) -> list[int]:
+    """Of these short sides, those at which the whole clip, or two of its frames alone, are not PyAV's."""
+    differing = []
     for side in sides:
         info = read_info(path, max_short_side=side)
         by_pyav = decode_pyav.read_frames(info, range(info.frames), scaled_size(info, side))
-        np.testing.assert_array_equal(decode_clip(path, max_short_side=side), by_pyav)
-        some = [info.frames // 2, info.frames - 1]
-        by_pyav_alone = decode_pyav.read_frames(info, sorted(set(some)), scaled_size(info, side))
-        np.testing.assert_array_equal(by_pyav_alone, by_pyav[sorted(set(some))])
+        some = sorted({info.frames // 2, info.frames - 1})
+        alone = decode_pyav.read_frames(info, some, scaled_size(info, side))
+        if not (
+            np.array_equal(decode_clip(path, max_short_side=side), by_pyav) and np.array_equal(alone, by_pyav[some])
+        ):
+            differing.append(side)
+    return differing
 
 
 @pytest.mark.parametrize("name", [name for name in KINDS if not name.startswith(("no_", "mpeg2"))])
@@ -156,7 +162,7 @@ def test_pictures_are_turned_as_the_file_says(tmp_path: Path, degrees: int, size
     upright = np.rot90(frames, degrees // 90, (1, 2))
     assert upright.shape[1:3] == size[::-1]
     assert read_numbers(upright) == list(range(12))
-    assert_agree(path, (0, 16, 20))
+    assert differing_sides(path, (0, 16, 20)) == []
     assert min(decode_clip(path, 0, 1, max_short_side=16).shape[1:3]) == 16
     assert verify_clip(path) == 12
 
@@ -324,7 +330,7 @@ def test_real_videos_equal_pyav_in_sequence(shared_videos: Path, name: str) -> N
     assert verify_clip(path) == len(frames)
     numbers = np.random.default_rng(0).integers(0, len(frames), 8)
     np.testing.assert_array_equal(decode_frames(path, numbers.tolist()), frames[numbers])
-    assert_agree(path, (48,))
+    assert differing_sides(path, (48,)) == []
 
 
 def test_the_damaged_real_video_gives_true_frames_or_none(shared_videos: Path) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 import sefar
+from sefar.data.annotations import CLIP_COLUMNS
 from sefar.data.synthgym import (
     DIFFICULTIES,
     ELEMENTS,
@@ -170,22 +171,7 @@ def test_conditions_do_not_depend_on_the_picture_size():
 
 def test_clip_table():
     table = clip_table(SMALL)
-    assert list(table.columns) == (
-        [
-            "clip_id",
-            "path",
-            "label",
-            "label_name",
-            "event",
-            "set",
-            "group",
-            "start_frame",
-            "end_frame",
-            "split",
-            "pairs",
-            "core",
-        ]
-    )
+    assert list(table.columns) == [*CLIP_COLUMNS, "pairs", "core"]
     assert len(table) == 3 * len(ELEMENTS)
     assert table["clip_id"].is_unique
     assert table["path"].is_unique
