@@ -28,8 +28,8 @@ from sefar.recipes import recipe  # noqa: E402
 from studies.arm_grid import ArmGrid  # noqa: E402
 from studies.arms import ABLATIONS, ablation  # noqa: E402
 from studies.engine.grid import GridFailure, GridOptions, grid_failures, plan_grid, run_grid  # noqa: E402
-from studies.engine.options import Parser  # noqa: E402
 from studies.engine.workload import DEFAULT_WORKLOAD  # noqa: E402
+from studies.flags import Parser  # noqa: E402
 
 
 def parser() -> Parser:

@@ -20,12 +20,14 @@ sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or ".").resolve() not
 
 from sefar.cli import run_reporting_errors  # noqa: E402
 from sefar.errors import SefarError  # noqa: E402
+from studies.engine.dry_run import describe  # noqa: E402
 from studies.engine.options import study_of, sweep_options, sweep_parser  # noqa: E402
 from studies.engine.space import SCOPE_SWEEP  # noqa: E402
 from studies.engine.spec import Study  # noqa: E402
-from studies.engine.sweep import Plan, SweepOptions, plan_sweep, run_sweep  # noqa: E402
+from studies.engine.sweep import run_sweep  # noqa: E402
 from studies.results.report import failures, print_report  # noqa: E402
-from studies.results.store import NoStoreError, ResultStore  # noqa: E402
+from studies.results.schema import RUNNING  # noqa: E402
+from studies.results.store import ResultStore  # noqa: E402
 
 
 def say(text: str = "") -> None:
@@ -37,32 +39,10 @@ def run(flags: argparse.Namespace) -> None:
     """Run the study that the flags describe and report on it."""
     study, options = study_of(flags, "scope-sweep", SCOPE_SWEEP), sweep_options(flags)
     if flags.dry_run:
-        describe(study, options)
+        describe(study, options, say)
         return
     store = run_sweep(study, options, say)
     report(study, store, flags)
-
-
-def describe(study: Study, options: SweepOptions) -> None:
-    """Say what would run.
-
-    Raises:
-        SefarError: what the run itself would stop at: another study's store, other settings, nothing to resume.
-    """
-    try:
-        plan = plan_sweep(study, ResultStore(options.store), options)
-    except NoStoreError:
-        if options.resume or options.extend:
-            raise
-        plan = Plan(dict.fromkeys(study.scopes.values, study.trials), [], 0)
-    say(plan.summary(study))
-    for scope, trials in plan.planned.items():
-        say(f"  {scope}: {trials} trials of {study.epochs} epochs, none stopped before epoch {study.grace_epochs}")
-    say(f"search space {study.space.hash}:")
-    rows = study.space.table()
-    widths = [max(len(row[i]) for row in rows) for i in range(2)]
-    for name, values, condition in rows:
-        say(f"  {name.ljust(widths[0])}  {values.ljust(widths[1])}  {condition}")
 
 
 def report(study: Study, store: ResultStore, flags: argparse.Namespace) -> None:
@@ -90,7 +70,8 @@ def report(study: Study, store: ResultStore, flags: argparse.Namespace) -> None:
     python = os.path.relpath(sys.executable)
     if not flags.extend:
         given = [flag for flag in sys.argv[1:] if flag not in ("--resume", "--retry-failed")]
-        say(f"next:    {shlex.join([python, os.path.relpath(__file__), *given, '--extend', '4'])}")
+        more = [] if (trials.status == RUNNING).any() else ["--extend", "4"]
+        say(f"next:    {shlex.join([python, os.path.relpath(__file__), *given, *more])}")
     code = f"from studies.results.store import ResultStore as R; print(R({json.dumps(store.uri)}).trials())"
     say(f"read:    {shlex.join([python, '-c', code])}")
 

@@ -20,7 +20,7 @@ sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or ".").resolve() not
 
 from sefar.cli import run_reporting_errors  # noqa: E402
 from sefar.errors import DataError  # noqa: E402
-from studies.engine.options import Parser, at_least, one_of  # noqa: E402
+from studies.flags import Parser, at_least, one_of  # noqa: E402
 from studies.results.throughput_table import case_table, throughput_page  # noqa: E402
 from studies.throughput_cases import Case, decode_cases, loader_cases, store_cases  # noqa: E402
 

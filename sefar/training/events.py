@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -49,14 +50,18 @@ class EventFile:
 
     def add(self, report: EpochReport) -> None:
         """Write an epoch; what is not known (NaN) is left out."""
+        self.add_values(report.epoch, report.to_dict())
+
+    def add_values(self, epoch: int, values: Mapping[str, Any]) -> None:
+        """Write the numbers among an epoch's values; what is not known (None, NaN) is left out."""
         if self._writer is None:
             return
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.summary import scalar
 
-        for name, value in report.to_dict().items():
-            if name not in ("epoch", "step") and not math.isnan(value):
-                event = Event(step=report.epoch, wall_time=time.time(), summary=scalar(tag(name), value))
+        for name, value in values.items():
+            if name not in ("epoch", "step") and isinstance(value, int | float) and not math.isnan(value):
+                event = Event(step=epoch, wall_time=time.time(), summary=scalar(tag(name), value))
                 self._writer.write_event(event)
         self._writer.flush()
 

@@ -7,6 +7,7 @@ from typing import Any
 from ray.tune import Callback
 
 from sefar.errors import StoreError
+from studies.engine.budget import Budget
 from studies.engine.spec import TrialSpec
 from studies.engine.trial_run import RunSettings, trial_row
 from studies.results.schema import FAILED, METRIC, PRUNED, RUNNING
@@ -17,11 +18,16 @@ class Bookkeeper(Callback):
     """Writes the end of trials that could not write it themselves; the actor is done with the trial by then.
 
     A store that fails stops the sweep from `on_step_end`: what the other hooks raise, Tune wraps in a TuneError.
+
+    Args:
+        settings: of the run.
+        budget: that may have stopped a trial; such a trial is under way and not pruned.
     """
 
-    def __init__(self, settings: RunSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: RunSettings, budget: Budget) -> None:
+        self.settings, self.budget = settings, budget
         self._fatal: str | None = None
+        self._died_at: dict[str, int] = {}  # epoch after which a trial's worker died last
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -35,8 +41,17 @@ class Bookkeeper(Callback):
         if self._fatal is not None:
             raise StoreError(self._fatal)
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Forgive the deaths of workers that lie before an epoch finished since: nodes come and go all night."""
+        epoch = int((trial.last_result or {}).get("epoch", 0))
+        if epoch > self._died_at.get(trial.trial_id, 0):
+            trial.run_metadata.num_failures = 1
+        self._died_at[trial.trial_id] = epoch
+
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Mark a trial that ended before its last epoch as pruned."""
+        """Mark a trial that ended before its last epoch as pruned, unless the time was up."""
+        if trial.trial_id in self.budget.stopped:
+            return
         result = trial.last_result
         spec = TrialSpec.from_json(trial.config["spec"])
         if not result.get("failed") and METRIC in result and result["epoch"] < spec.config["optim"]["epochs"]:

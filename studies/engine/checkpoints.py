@@ -9,14 +9,17 @@ from urllib.parse import quote
 
 from sefar.errors import CheckpointError, StoreError
 from sefar.training.checkpoint import load_checkpoint, save_checkpoint
-from studies.results.storage import Location, explained
+from studies.results.outage import is_passing, persist
+from studies.results.spool import Spool, deliver
+from studies.results.storage import Location
 
 
 class CheckpointFolder:
-    """Checkpoints of a study's trials, wherever a store can lie."""
+    """Checkpoints of a study's trials, wherever a store can lie; kept on this machine while that does not answer."""
 
     def __init__(self, location: Location) -> None:
         self.location = location
+        self._spool = Spool(location, f"study {location.root.rpartition('/')[2]}")
 
     @staticmethod
     def _name(trial_id: str) -> str:
@@ -29,35 +32,60 @@ class CheckpointFolder:
             StoreError: it cannot be written.
         """
         name = self._name(trial_id)
-        try:
+
+        def put(patience_seconds: float) -> None:
             if self.location.is_local:
-                save_checkpoint(Path(self.location.root, name), state)
+                path = Path(self.location.root, name)
+                persist(lambda: _save(path, state), self.location.where(name), "written", patience_seconds)
                 return
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder, "checkpoint.pt")
-                save_checkpoint(path, state)
-                self.location.write(name, path.read_bytes())
+                _save(path, state)
+                self.location.write(name, path, patience_seconds=patience_seconds)
+
+        try:
+            self._spool.write(name, put, keep=lambda local: _save(local, state))
         except CheckpointError as error:
             raise StoreError(str(error)) from error
 
     def load(self, trial_id: str) -> dict[str, Any] | None:
-        """The trial's checkpoint; None when there is none.
+        """The trial's checkpoint; None when there is none. One that waits on this machine is delivered first.
 
         Raises:
             CheckpointError: it is damaged.
             StoreError: it cannot be read.
         """
-        name = self._name(trial_id)
+        name, patience = self._name(trial_id), self.location.patience_seconds
+        deliver(self.location.home, self._spool.path(name), patience)
         if not self.location.exists(name):
             return None
         if self.location.is_local:
-            return load_checkpoint(Path(self.location.root, name))
+            return persist(lambda: _load(Path(self.location.root, name)), self.location.where(name), "read", patience)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "checkpoint.pt")
-            with explained(f"{self.location.uri}/{name}", "read"):
-                path.write_bytes(self.location.read(name))
+            path.write_bytes(self.location.read(name))
             return load_checkpoint(path)
 
     def remove(self, trial_id: str) -> None:
         """Delete the trial's checkpoint."""
-        self.location.remove(self._name(trial_id))
+        self._spool.remove(self._name(trial_id))
+
+
+def _save(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint; what the file system says against it is raised as it is, for others to judge."""
+    try:
+        save_checkpoint(path, state)
+    except CheckpointError as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        raise
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; a file system that fails for the moment does not make it a damaged one."""
+    try:
+        return load_checkpoint(path)
+    except CheckpointError as error:
+        if isinstance(error.__cause__, OSError) and is_passing(error.__cause__):
+            raise error.__cause__ from None
+        raise

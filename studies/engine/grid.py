@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import platform
 import signal
 import threading
 import time
@@ -22,13 +21,12 @@ from typing import Any
 
 import torch
 
-import sefar
 from sefar.config import TrainConfig
 from sefar.errors import ConfigError, SefarError, StoreError
 from studies.engine.history import PastTrial, check_splits
 from studies.engine.lock import study_lock
+from studies.engine.software import software_columns
 from studies.engine.spec import TrialSpec, scope_slug
-from studies.engine.sweep import git_commit
 from studies.engine.trial_run import WORK, RunSettings, TrialRun
 from studies.engine.workload import DEFAULT_WORKLOAD, load_workload
 from studies.results.report import clock, short_scope
@@ -220,12 +218,7 @@ def _run_all(left: list[GridRun], options: GridOptions, uri: str, say: Callable[
         gpus=min(gpus, 1) / concurrency,
         workload=options.workload,
         study={"recipe": options.recipe},
-        versions={
-            "python_version": platform.python_version(),
-            "torch_version": torch.__version__,
-            "sefar_version": sefar.__version__,
-            "commit": git_commit(),
-        },
+        versions=software_columns(),
     )
     started, others = time.perf_counter(), set(multiprocessing.active_children())
     # fresh interpreters: torch must not be forked

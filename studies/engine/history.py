@@ -12,8 +12,9 @@ import pandas as pd
 
 from sefar.config import TrainConfig
 from sefar.errors import ConfigError, StoreError, nearest
+from studies.engine.space import Space
 from studies.engine.spec import Study, TrialSpec
-from studies.results.schema import DEFAULT, METRIC
+from studies.results.schema import CONFIRM, DEFAULT, METRIC, SEARCH
 from studies.results.store import ResultStore
 
 
@@ -27,6 +28,7 @@ class PastTrial:
         values: the metric by finished epoch.
         planned: trials planned for the scope when it started.
         split_hash: of the label split it saw; empty if it never got that far.
+        seconds: it has taken.
     """
 
     spec: TrialSpec
@@ -34,6 +36,7 @@ class PastTrial:
     values: dict[int, float] = field(default_factory=dict)
     planned: int = 0
     split_hash: str = ""
+    seconds: float = 0.0
 
     @property
     def value(self) -> float:
@@ -41,8 +44,13 @@ class PastTrial:
         return self.values[max(self.values)] if self.values else math.nan
 
 
-def read_history(store: ResultStore, study: Study) -> list[PastTrial]:
+def read_history(store: ResultStore, study: Study, stage: str | None = SEARCH) -> list[PastTrial]:
     """The study's trials in the store, in order.
+
+    Args:
+        store: the result store.
+        study: the sweep.
+        stage: only the trials of this stage; None: of both.
 
     Raises:
         ConfigError: they were run with another base configuration, seed or search space.
@@ -50,7 +58,10 @@ def read_history(store: ResultStore, study: Study) -> list[PastTrial]:
     rows = store.trials(study=study.name)
     if rows.empty:
         return []
-    _check_same(rows, study, store.uri)
+    confirming = rows.stage == CONFIRM
+    _check_same(rows[~confirming], study, store.uri)
+    if stage is not None:
+        rows = rows[confirming == (stage == CONFIRM)]
     epochs = store.epochs(study=study.name, columns=["epoch", METRIC])
     values: dict[str, dict[int, float]] = {}
     for trial_id, epoch, value in zip(epochs.trial_id, epochs.epoch, epochs[METRIC], strict=True):
@@ -67,15 +78,22 @@ def _past(row: dict[Any, Any], values: dict[int, float]) -> PastTrial:
         role=row["role"],
         config=json.loads(row["config_json"]),
         parameters=json.loads(row["parameters"]),
+        stage=_text(row["stage"]) or SEARCH,
+        confirms=_text(row.get("confirms")),
     )
-    split_hash = row["split_hash"] if isinstance(row["split_hash"], str) else ""  # null reads as NaN or None
-    return PastTrial(spec, row["status"], values, int(row["planned"]), split_hash)
+    seconds = row["seconds"] if row["seconds"] == row["seconds"] else 0.0
+    return PastTrial(spec, row["status"], values, int(row["planned"]), _text(row["split_hash"]), seconds or 0.0)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""  # null reads as NaN or None
 
 
 def _check_same(rows: pd.DataFrame, study: Study, uri: str) -> None:
     advice = "repeat the old settings, or give the new ones their own --name"
-    if (rows.space_hash != study.space.hash).any():
-        raise ConfigError(f"study '{study.name}' in {uri} searched another space; {advice}")
+    if not (other := rows[rows.space_hash != study.space.hash]).empty:
+        what = _space_changes(other, study.space)
+        raise ConfigError(f"study '{study.name}' in {uri} searched another space{what}; {advice}")
     if (other := rows[rows.study_hash != study.hash]).empty:
         return
     own = {f"loader.{key}" for key in ("workers", "frame_store_gb", "frame_store_folder")}
@@ -84,11 +102,20 @@ def _check_same(rows: pd.DataFrame, study: Study, uri: str) -> None:
     defaults = other[other.role == DEFAULT]
     if defaults.empty:  # the search has changed these in the other trials
         own |= {p.name for p in study.space.parameters} | {"objective.warmup_epochs"}
-    was = TrainConfig.from_dict(json.loads((other if defaults.empty else defaults).config_json.iloc[0])).flatten()
+    before = TrainConfig.from_dict(json.loads((other if defaults.empty else defaults).config_json.iloc[0])).flatten()
     now = study.base.flatten()
-    changed = [f"{key} {was[key]} → {now[key]}" for key in now if key not in own and was[key] != now[key]]
+    changed = [f"{key} {before[key]} → {now[key]}" for key in now if key not in own and before[key] != now[key]]
     what = ", ".join(changed[:3]) or "another search seed or base"
     raise ConfigError(f"study '{study.name}' in {uri} was run with other settings ({what}); {advice}")
+
+
+def _space_changes(rows: pd.DataFrame, space: Space) -> str:
+    """What has changed since the rows were written, in brackets; empty for rows of versions that do not say it."""
+    was = next((text for text in rows.get("space", ()) if isinstance(text, str)), None)
+    try:
+        return f" ({Space.from_json(was).changes(space)})" if was else ""
+    except (TypeError, ValueError, KeyError):  # of a later version
+        return ""
 
 
 def check_splits(history: list[PastTrial], split_hashes: dict[str, str]) -> None:
@@ -106,19 +133,25 @@ def check_splits(history: list[PastTrial], split_hashes: dict[str, str]) -> None
             )
 
 
+def searched(history: Iterable[PastTrial], scope: str) -> list[PastTrial]:
+    """The search trials of a scope, by number; confirm trials may lie in the same scope."""
+    past = [p for p in history if p.spec.scope == scope and p.spec.stage == SEARCH]
+    return sorted(past, key=lambda p: p.spec.number)
+
+
 def planned_trials(study: Study, history: list[PastTrial], extend: int) -> dict[str, int]:
-    """Trials each scope shall have in the end: what is asked for or was planned before, and `extend` more."""
+    """Search trials each scope shall have in the end: what is asked for or planned before, and `extend` more."""
     plan = {}
     for scope in study.scopes.values:
-        past = [p for p in history if p.spec.scope == scope]
+        past = searched(history, scope)
         before = max((max(p.planned, p.spec.number + 1) for p in past), default=0)
         plan[scope] = before + extend if extend and before else max(study.trials, before)
     return plan
 
 
 def free_numbers(planned: int, past: Iterable[PastTrial]) -> list[int]:
-    """Numbers of a scope's trials still to deal: a trial that was dealt but never wrote its first row is among them."""
-    taken = {p.spec.number for p in past}
+    """Numbers of a scope's search trials still to deal, among them any that was dealt but never wrote a row."""
+    taken = {p.spec.number for p in past if p.spec.stage == SEARCH}
     return [number for number in range(planned) if number not in taken]
 
 

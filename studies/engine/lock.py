@@ -1,4 +1,7 @@
-"""One run at a time for a study: a lock beside a local store, which the system lets go of when its holder dies."""
+"""One run at a time for a study: a lock beside a local store, which the system lets go of when its holder dies.
+
+Object stores, and network file systems without locks, get a lease instead.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sefar.errors import StoreError
-from studies.results.storage import Location, explained
+from studies.engine.lease import held_lease
+from studies.results.outage import explained
+from studies.results.storage import Location
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def study_lock(work: Location, study: str) -> Iterator[None]:
-    """Hold the study's lock in the work folder; object stores have no locks and are left unguarded.
+    """Hold the study's lock in the work folder.
 
     Raises:
         StoreError: another run holds it, or the work folder cannot be written.
     """
     if not work.is_local:
-        yield
+        with held_lease(work, study):
+            yield
         return
     path = Path(work.root, f"{study}.lock")
     with explained(str(path), "written"):
@@ -37,8 +43,11 @@ def study_lock(work: Location, study: str) -> Iterator[None]:
             file.seek(0)
             holder = file.readline().strip() or "another process"
             raise StoreError(f"study '{study}' is being run by {holder}; wait for it or give another --name") from None
-        except OSError as error:  # network file systems without locks
-            log.warning("%s: cannot be locked (%s); see to it that no other run uses this study", path, error.strerror)
+        except OSError as error:
+            log.info("%s: cannot be locked (%s); a lease it is", path, error.strerror)
+            with held_lease(work, study):
+                yield
+            return
         file.truncate(0)
         file.write(f"pid {os.getpid()} on host {platform.node()}\n")
         file.flush()

@@ -4,61 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
 
 from sefar.cli import parse_overrides
 from sefar.data.scope_name import FOLDERS, LISTS
-from sefar.errors import ConfigError, nearest
+from sefar.errors import ConfigError
 from sefar.recipes import recipe
 from studies.engine.space import Space
+from studies.engine.space_file import load_space
 from studies.engine.spec import Axis, Study
 from studies.engine.sweep import SweepOptions
+from studies.flags import Parser, at_least, one_of
 from studies.presets import PRESETS, preset
 
 ADDRESSES = ("auto", "local")
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse that raises `ConfigError` instead of printing its usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """Bring argparse's complaint into one line."""
-        flags = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
-        unknown = re.match(r"unrecognized arguments: (\S+)", message)
-        if unknown:
-            name = unknown[1].split("=")[0]
-            raise ConfigError(f"{name}: unknown flag{nearest(name, flags)}")
-        raise ConfigError(message.removeprefix("argument "))
-
-
-def at_least(kind: Callable[[str], Any], least: float) -> Callable[[str], Any]:
-    """An argument's type: a number from `least` up."""
-
-    def parse(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not value >= least:
-            what = "an integer" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"expected {what} ≥ {least:g}, got '{text}'")
-        return value
-
-    return parse
-
-
-def one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
-    """An argument's type: one of some names."""
-
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise argparse.ArgumentTypeError(f"'{text}' is unknown{nearest(text, choices)}")
-        return text
-
-    return parse
+SCOPE_ORDERS = ("round-robin", "cheap-first")
 
 
 def sweep_parser(about: str) -> Parser:
@@ -78,6 +38,41 @@ def sweep_parser(about: str) -> Parser:
         metavar="KEY=VALUE",
         help="settings of all trials, e.g. optim.learning_rate=2e-3",
     )
+    add("--space", metavar="FILE.toml", help="changes to the search space; --dry-run prints the result as a table")
+    add(
+        "--scope-order",
+        type=one_of(SCOPE_ORDERS),
+        default=SCOPE_ORDERS[0],
+        help="deal trials to the scopes in turn, or finish the cheaper scopes first: %(default)s",
+    )
+    add(
+        "--transfer",
+        type=at_least(int, 0),
+        default=0,
+        metavar="K",
+        help="with cheap-first: try the K best configurations of the cheaper scopes first in the next one",
+    )
+    add(
+        "--confirm",
+        type=at_least(int, 0),
+        metavar="K",
+        help="then run the K best of each scope and the named ones anew over seeds and label splits, and evaluate only "
+        "these on the test clips; default: the preset's, 0 for none",
+    )
+    add("--confirm-seeds", type=at_least(int, 1), default=2, metavar="N", help="new training seeds each: %(default)s")
+    add(
+        "--confirm-splits",
+        type=at_least(int, 0),
+        default=2,
+        metavar="N",
+        help="new label splits each (…#0 → …#1, …#2), 0 for the searched one: %(default)s",
+    )
+    add(
+        "--budget-hours",
+        type=at_least(float, 0),
+        metavar="H",
+        help="stop cleanly after so many hours; the same command goes on another day",
+    )
     add("--root", default="data", help="folder of the data sets: %(default)s")
     add(
         "--frame-store-gb",
@@ -96,14 +91,27 @@ def sweep_parser(about: str) -> Parser:
         type=one_of(ADDRESSES),
         help="auto: join a running Ray; local: start one here. Default: auto in a Ray job, else local",
     )
-    add("--workers", type=at_least(int, 1), default=1, metavar="N", help="workers a trial: %(default)s")
+    add(
+        "--workers",
+        type=at_least(int, 1),
+        default=1,
+        metavar="N",
+        help="processes that train a trial together (a TorchTrainer each trial, slower to start): %(default)s",
+    )
     add(
         "--gpus-per-worker",
         type=at_least(float, 0),
         metavar="F",
-        help="GPUs a trial, e.g. 0.5; default: 1 if there are any",
+        help="GPUs a worker, e.g. 0.5 for two trials on one; default: 1 if there are any",
     )
     add("--concurrency", type=at_least(int, 1), metavar="N", help="trials at once; default: as many as fit")
+    add(
+        "--storage-patience",
+        type=at_least(float, 0),
+        default=10.0,
+        metavar="MINUTES",
+        help="how long results wait on this machine's disk for storage that does not answer: %(default)g",
+    )
     add("--seed", type=at_least(int, 0), default=0, metavar="S", help="of training and of the search: %(default)s")
     add("--dry-run", action="store_true", help="print what would run and the search space, and stop")
     add("--verbose", action="store_true", help="tell what the engine does")
@@ -127,6 +135,8 @@ def study_of(flags: argparse.Namespace, prefix: str, space: Space) -> Study:
         overrides["scope.allow_missing"] = True
     if flags.epochs is not None:
         overrides["optim.epochs"] = flags.epochs
+    if flags.space is not None:
+        space = load_space(Path(flags.space), space)
     scopes = tuple(_absolute(scope) for scope in flags.scopes or size.scopes)
     axis = Axis(key="scope.name", values=scopes)
     settings = parse_overrides(tuple(flags.set))
@@ -167,6 +177,13 @@ def sweep_options(flags: argparse.Namespace) -> SweepOptions:
         resume=flags.resume,
         extend=flags.extend,
         retry_failed=flags.retry_failed,
+        scope_order=flags.scope_order,
+        transfer=flags.transfer,
+        confirm=preset(flags.preset).confirm if flags.confirm is None else flags.confirm,
+        confirm_seeds=flags.confirm_seeds,
+        confirm_splits=flags.confirm_splits,
+        budget_hours=flags.budget_hours,
+        patience_seconds=60 * flags.storage_patience,
         workers=flags.workers,
         address=flags.address or ("auto" if os.environ.get("RAY_ADDRESS") else "local"),
         concurrency=flags.concurrency,

@@ -10,11 +10,11 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 
 from studies.engine.history import PastTrial
 from studies.engine.spec import Study, TrialSpec
-from studies.results.schema import DEFAULT, METRIC, RUNNING, SUPERVISED
+from studies.results.schema import DEFAULT, METRIC, RUNNING, SEARCH, SUPERVISED
 
 
 class ScopedASHA(FIFOScheduler):
-    """Stops the weaker half of a scope's trials at each rung; the named configurations always run to their end.
+    """Stops the weaker half of a scope's trials at each rung; named ones and confirm trials always run to their end.
 
     Args:
         study: the sweep.
@@ -26,7 +26,7 @@ class ScopedASHA(FIFOScheduler):
         self._ashas: dict[str, Any] = {scope: _asha(study) for scope in study.scopes.values}
         self._specs: dict[str, TrialSpec] = {}
         for past in history:
-            if past.spec.scope in self._ashas and past.spec.role != SUPERVISED:
+            if past.spec.scope in self._ashas and _compared(past.spec):
                 self._replay(past)
 
     def _replay(self, past: PastTrial) -> None:
@@ -41,13 +41,13 @@ class ScopedASHA(FIFOScheduler):
         """Enter the trial in its scope's bracket."""
         spec = TrialSpec.from_json(trial.config["spec"])
         self._specs[trial.trial_id] = spec
-        if spec.role != SUPERVISED:
+        if _compared(spec):
             self._ashas[spec.scope].on_trial_add(tune_controller, _alias(spec))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Whether the trial goes on."""
         spec = self._specs[trial.trial_id]
-        if spec.role == SUPERVISED or not math.isfinite(result.get(METRIC, math.nan)):
+        if not _compared(spec) or not math.isfinite(result.get(METRIC, math.nan)):
             return TrialScheduler.CONTINUE
         decision = self._ashas[spec.scope].on_trial_result(tune_controller, _alias(spec), result)
         # the default sets the bar for others but is itself always finished
@@ -58,6 +58,11 @@ class ScopedASHA(FIFOScheduler):
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """Nothing to forget."""
+
+
+def _compared(spec: TrialSpec) -> bool:
+    """Whether the rungs count it: the supervised baseline is another method, a confirm trial no search."""
+    return spec.role != SUPERVISED and spec.stage == SEARCH
 
 
 def _alias(spec: TrialSpec) -> Any:

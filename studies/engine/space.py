@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from sefar.config import TrainConfig
@@ -25,6 +25,10 @@ class Suggests(Protocol):
         """Choose from a range."""
         ...
 
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """Choose a whole number from a range."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
@@ -37,6 +41,7 @@ class Parameter:
         high: greatest value.
         step: grid of the range; None: continuous.
         log: search on a logarithmic scale.
+        integer: whole numbers only.
         when: the parameter exists only while the (earlier) parameter named here has one of these values.
     """
 
@@ -46,11 +51,30 @@ class Parameter:
     high: float = 1.0
     step: float | None = None
     log: bool = False
+    integer: bool = False
     when: tuple[str, tuple[Any, ...]] | None = None
 
     def __post_init__(self) -> None:
-        if not self.choices and not self.low < self.high:
-            raise ConfigError(f"search space: {self.name}: expected low < high, got {self.low} and {self.high}")
+        if any(self.choices.count(choice) > 1 for choice in self.choices):
+            raise ConfigError(f"search space: {self.name}: a choice is given twice: {_listed(self.choices)}")
+        if not self.choices and (fault := self._range_fault()):
+            raise ConfigError(f"search space: {self.name}: {fault}")
+
+    def _range_fault(self) -> str | None:
+        """What is wrong with the range."""
+        if not self.low < self.high:
+            return f"expected low < high, got {self.low} and {self.high}"
+        if self.step is not None and self.log:
+            return "expected a step or log, not both"
+        if self.step is not None and not 0 < self.step <= self.high - self.low:
+            return f"expected a step in (0, {self.high - self.low:g}], got {self.step:g}"
+        if self.integer and any(not float(v).is_integer() for v in (self.low, self.high, self.step or 1)):
+            return f"expected whole numbers, got {self._values()}"
+        if self.step is not None and not self.admits(self.high):
+            return f"expected high on the grid, a whole number of steps of {self.step:g} from low, got {self.high:g}"
+        if self.log and self.low <= 0:
+            return f"expected low > 0 for a logarithmic scale, got {self.low:g}"
+        return None
 
     def active(self, chosen: Mapping[str, Any]) -> bool:
         """Whether the parameter exists beside the values chosen so far."""
@@ -62,6 +86,8 @@ class Parameter:
             return value in self.choices
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
+        if self.integer and not float(value).is_integer():
+            return False
         on_grid = (
             self.step is None or abs((value - self.low) / self.step - round((value - self.low) / self.step)) < 1e-9
         )
@@ -71,17 +97,45 @@ class Parameter:
         """Ask the trial for a value."""
         if self.choices:
             return trial.suggest_categorical(self.name, list(self.choices))
+        if self.integer:
+            low, high, step = int(self.low), int(self.high), int(self.step or 1)
+            return trial.suggest_int(self.name, low, high, step=step, log=self.log)
         return trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
+
+    def _values(self) -> str:
+        if self.choices:
+            return _listed(self.choices)
+        step = 1 if self.integer and not self.log and self.step is None else self.step
+        return f"{self.low:g} … {self.high:g}" + (f", step {step:g}" if step else ", log" if self.log else "")
 
     def describe(self) -> tuple[str, str, str]:
         """Name, values and condition, for a table."""
-        if self.choices:
-            values = " | ".join(str(c) for c in self.choices)
-        else:
-            how = f", step {self.step:g}" if self.step else ", log" if self.log else ""
-            values = f"{self.low:g} … {self.high:g}{how}"
         condition = f"{self.when[0]} = {' or '.join(str(v) for v in self.when[1])}" if self.when else "always"
-        return self.name, values, condition
+        return self.name, self._values(), condition
+
+    def change(self, new: Parameter) -> str:
+        """What `new` has made of the parameter, in words; empty when nothing."""
+        parts = []
+        if self.choices and new.choices:
+            for verb, one, other in (("lost", self, new), ("gained", new, self)):
+                if odd := [repr(c) for c in one.choices if c not in other.choices]:
+                    parts.append(f"{verb} {', '.join(odd)}")
+            if not parts and self.choices != new.choices:
+                parts.append(f"changed the order of its choices to {_listed(new.choices)}")
+        elif self._values() != new._values():
+            parts.append(f"{self._values()} → {new._values()}")
+        elif (self.low, self.high, self.step) != (new.low, new.high, new.step):
+            parts.append(f"{self.low!r} … {self.high!r} → {new.low!r} … {new.high!r}")
+        if self.integer != new.integer:
+            parts.append("takes whole numbers only" if new.integer else "takes any numbers")
+        (*_, was), (*_, now) = self.describe(), new.describe()
+        if was != now:
+            parts.append(f"[{was}] → [{now}]")
+        return f"{self.name} {' and '.join(parts)}" if parts else ""
+
+
+def _listed(choices: tuple[Any, ...]) -> str:
+    return " | ".join(str(choice) for choice in choices)
 
 
 @dataclass(frozen=True)
@@ -138,8 +192,34 @@ class Space:
     @property
     def hash(self) -> str:
         """Eight hex digits that change with anything in the space."""
-        plain = [[*p.describe(), p.choices, p.low, p.high, p.step, p.log] for p in self.parameters]
+        plain = [
+            [*p.describe(), p.choices, p.low, p.high, p.step, p.log] + ["integer"] * p.integer for p in self.parameters
+        ]
         return hashlib.sha256(json.dumps(plain, default=str).encode()).hexdigest()[:8]
+
+    def to_json(self) -> str:
+        """As text, for the record."""
+        return json.dumps([asdict(parameter) for parameter in self.parameters])
+
+    @classmethod
+    def from_json(cls, text: str) -> Space:
+        """From `to_json`."""
+        return cls(tuple(_parameter(fields) for fields in json.loads(text)))
+
+    def changes(self, new: Space) -> str:
+        """What `new` has made of the space, in words: ``weighting.threshold 0.5 … 0.95 → 0.6 … 0.9; …``."""
+        was, now = ({p.name: p for p in space.parameters} for space in (self, new))
+        parts = [was[name].change(now[name]) for name in was if name in now]
+        parts += [f"{name} is no longer searched" for name in was if name not in now]
+        parts += [f"{name} is searched too" for name in now if name not in was]
+        if not any(parts) and list(was) != list(now):
+            parts.append("the order of its parameters has changed")
+        return "; ".join(part for part in parts if part)
+
+
+def _parameter(fields: dict[str, Any]) -> Parameter:
+    when = fields["when"] and (fields["when"][0], tuple(fields["when"][1]))
+    return Parameter(**fields | {"choices": tuple(fields["choices"]), "when": when})
 
 
 PERTURBATIONS = ("reverse_fine", "none", "drop", "shuffle_fine", "warp", "reverse_all")
@@ -153,6 +233,8 @@ SCOPE_SWEEP = Space(
         Parameter(name="weighting.threshold", low=0.5, high=0.95, step=0.05, when=("weighting.kind", ("fixed",))),
         Parameter(name="weighting.kappa", low=5.0, high=80.0, log=True, when=("weighting.kind", ("adaptive",))),
         Parameter(name="weighting.alpha", low=0.25, high=4.0, log=True, when=("weighting.kind", ("adaptive",))),
+        # the passes S whose spread the weights follow; only the classifier's head runs S times
+        Parameter(name="teacher.passes", low=4, high=20, step=2, integer=True, when=("weighting.kind", ("adaptive",))),
         Parameter(name="objective.gamma_unlabelled", low=0.5, high=4.0, log=True),
         Parameter(name="objective.gamma_mix", low=0.0, high=4.0, step=0.5),
     )

@@ -13,7 +13,7 @@ from sefar.config import TrainConfig
 from sefar.errors import ConfigError
 from sefar.recipes import with_method
 from studies.engine.space import Space
-from studies.results.schema import DEFAULT, SUPERVISED
+from studies.results.schema import DEFAULT, SEARCH, SUPERVISED
 
 NAMED = (DEFAULT, SUPERVISED)
 
@@ -42,9 +42,12 @@ class TrialSpec:
         study: name of the study.
         scope: label scope.
         number: place among the scope's trials, from 0.
-        role: ``search``, or a named configuration: ``default``, ``supervised``.
+        role: ``search``, ``transfer`` (taken over from a cheaper scope), or a named configuration: ``default``,
+            ``supervised``.
         config: the nested configuration.
         parameters: what the search chose, by dotted key.
+        stage: ``search`` or ``confirm``.
+        confirms: the search trial whose configuration a confirm trial repeats; empty for named ones.
     """
 
     trial_id: str
@@ -54,6 +57,8 @@ class TrialSpec:
     role: str
     config: dict[str, Any]
     parameters: dict[str, Any]
+    stage: str = SEARCH
+    confirms: str = ""
 
     def to_json(self) -> str:
         """As text."""
@@ -106,6 +111,16 @@ class Study:
         values["scope"].pop("name")
         text = json.dumps([values, self.seed], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """What each of the study's rows says of it."""
+        return {
+            "recipe": self.recipe,
+            "study_hash": self.hash,
+            "space_hash": self.space.hash,
+            "space": self.space.to_json(),
+        }
 
     @property
     def epochs(self) -> int:

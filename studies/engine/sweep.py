@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
-import sefar
 from sefar.errors import ConfigError
-from studies.engine.history import PastTrial, check_known, check_splits, free_numbers, planned_trials, read_history
+from studies.engine.history import PastTrial, check_known, free_numbers, planned_trials, read_history
 from studies.engine.lock import study_lock
-from studies.engine.spec import Study
-from studies.engine.trial_run import WORK, RunSettings
-from studies.engine.workload import DEFAULT_WORKLOAD, load_workload
-from studies.results.schema import DEFAULT, FAILED, RUNNING
+from studies.engine.spec import Study, TrialSpec
+from studies.engine.stages import confirm_specs
+from studies.engine.trial_run import WORK
+from studies.engine.workload import DEFAULT_WORKLOAD
+from studies.results.schema import CONFIRM, FAILED, RUNNING
 from studies.results.store import ResultStore
 
 if TYPE_CHECKING:
-    from studies.engine.runner import Cluster
-
-ROOT = Path(__file__).resolve().parents[2]
+    from studies.engine.execution import Execution
+    from studies.engine.session import Cluster
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +31,17 @@ class SweepOptions:
         resume: insist that there is something to resume.
         extend: further trials for each scope.
         retry_failed: take failed trials up again.
-        workers: workers a trial.
+        scope_order: ``round-robin`` or ``cheap-first``.
+        transfer: best configurations of cheaper scopes that dearer ones try first.
+        confirm: best configurations of each scope to run anew over seeds; 0: none.
+        confirm_seeds: training seeds of each, those after the study's own.
+        confirm_splits: label splits of each, those after the scope's own; 0: the scope's own.
+        budget_hours: wall-clock time; None: no limit.
+        patience_seconds: how long storage that does not answer is waited for.
+        workers: processes that train a trial together.
         address: ``local`` or ``auto``.
         concurrency: trials at once; None: as many as fit.
-        gpus_per_worker: GPUs a trial; None: one where there are any.
+        gpus_per_worker: GPUs a worker; None: one where there are any.
         workload: ``module:Class`` of what is trained.
     """
 
@@ -48,6 +49,13 @@ class SweepOptions:
     resume: bool = False
     extend: int = 0
     retry_failed: bool = False
+    scope_order: str = "round-robin"
+    transfer: int = 0
+    confirm: int = 0
+    confirm_seeds: int = 2
+    confirm_splits: int = 2
+    budget_hours: float | None = None
+    patience_seconds: float = 600.0
     workers: int = 1
     address: str = "local"
     concurrency: int | None = None
@@ -55,30 +63,38 @@ class SweepOptions:
     workload: str = DEFAULT_WORKLOAD
 
     def __post_init__(self) -> None:
-        if self.workers != 1:
+        if self.transfer and self.scope_order != "cheap-first":
             raise ConfigError(
-                f"--workers {self.workers}: a trial with several workers is not there yet; leave the flag out, and run "
-                "more trials at once with --concurrency"
+                f"--transfer {self.transfer}: scopes learn from cheaper ones; add --scope-order cheap-first"
             )
-        for flag, value, least in (("--extend", self.extend, 0), ("--concurrency", self.concurrency or 1, 1)):
+        for flag, value, least in (
+            ("--extend", self.extend, 0),
+            ("--concurrency", self.concurrency or 1, 1),
+            ("--workers", self.workers, 1),
+        ):
             if value < least:
                 raise ConfigError(f"{flag}: expected at least {least}, got {value}")
 
     @property
     def cluster(self) -> Cluster:
         """For the runner."""
-        from studies.engine.runner import Cluster
+        from studies.engine.session import Cluster
 
-        return Cluster(address=self.address, concurrency=self.concurrency, gpus_per_worker=self.gpus_per_worker)
+        return Cluster(
+            address=self.address,
+            concurrency=self.concurrency,
+            gpus_per_worker=self.gpus_per_worker,
+            workers=self.workers,
+        )
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is there and what is left.
+    """What is there of the search and what is left.
 
     Attributes:
         planned: trials of each scope in the end.
-        history: trials in the store.
+        history: trials of the search in the store.
         left: trials to run or to take up again.
     """
 
@@ -101,15 +117,34 @@ class Plan:
         return f"study '{study.name}' goes on: {done} of {total} trials are done, {self.left} to run{taken_up}"
 
 
+@dataclass(frozen=True)
+class ConfirmPlan:
+    """The trials that repeat the best configurations over seeds and label splits.
+
+    Attributes:
+        specs: all of them.
+        left: those to run or to take up again.
+        history: those in the store.
+    """
+
+    specs: list[TrialSpec]
+    left: list[TrialSpec]
+    history: list[PastTrial]
+
+    def summary(self, top: int) -> str:
+        """One line that says what is confirmed."""
+        scopes = len({spec.scope for spec in self.specs})
+        what = f"confirming the {top} best and the named configurations: {len(self.specs)} trials over {scopes} scopes"
+        return what + (f", {len(self.left)} to run" if self.left else ", all done")
+
+
 def plan_sweep(study: Study, store: ResultStore, options: SweepOptions) -> Plan:
     """Compare the study with the store.
 
     Raises:
         ConfigError: nothing to resume or extend, or the study's settings have changed.
     """
-    history = read_history(store, study)
-    if options.retry_failed:
-        history = [replace(p, status=RUNNING) if p.status == FAILED else p for p in history]
+    history = _to_retry(read_history(store, study), options)
     for flag, given in (("--resume", options.resume), ("--extend", options.extend > 0)):
         if given:
             check_known(store, study, history, flag)
@@ -121,6 +156,27 @@ def plan_sweep(study: Study, store: ResultStore, options: SweepOptions) -> Plan:
     return Plan(planned, history, left)
 
 
+def plan_confirm(study: Study, store: ResultStore, options: SweepOptions) -> ConfirmPlan:
+    """Which trials confirm the search as it stands in the store."""
+    history = _to_retry(read_history(store, study, stage=CONFIRM), options)
+    specs = confirm_specs(
+        study,
+        read_history(store, study) + history,
+        top=options.confirm,
+        seeds=options.confirm_seeds,
+        splits=options.confirm_splits,
+    )
+    ended = {past.spec.trial_id for past in history if past.status != RUNNING}
+    return ConfirmPlan(specs, [spec for spec in specs if spec.trial_id not in ended], history)
+
+
+def _to_retry(history: list[PastTrial], options: SweepOptions) -> list[PastTrial]:
+    """With --retry-failed, failed trials count as running."""
+    if not options.retry_failed:
+        return history
+    return [replace(past, status=RUNNING) if past.status == FAILED else past for past in history]
+
+
 def run_sweep(study: Study, options: SweepOptions, say: Callable[[str], None]) -> ResultStore:
     """Run what is left of the study and return its store.
 
@@ -129,46 +185,25 @@ def run_sweep(study: Study, options: SweepOptions, say: Callable[[str], None]) -
     """
     store = ResultStore(options.store, create=True)
     with study_lock(store.location.sibling(WORK), study.name):
-        _run_planned(study, store, options, say)
+        plan = plan_sweep(study, store, options)
+        say(plan.summary(study))
+        with ExitStack() as stack:
+            execution: Execution | None = None
+            if plan.left:
+                execution = stack.enter_context(_execution(study, store, options, say))
+                execution.search(plan)
+            if options.confirm and not (execution and execution.budget.used_up):
+                confirm = plan_confirm(study, store, options)
+                say(confirm.summary(options.confirm))
+                if confirm.left:
+                    execution = execution or stack.enter_context(_execution(study, store, options, say))
+                    execution.confirm(confirm)
+            if execution and execution.budget.used_up:
+                say(f"the budget of {options.budget_hours:g} hours is used up; the same command goes on from here")
     return store
 
 
-def _run_planned(study: Study, store: ResultStore, options: SweepOptions, say: Callable[[str], None]) -> None:
-    plan = plan_sweep(study, store, options)
-    say(plan.summary(study))
-    if not plan.left:
-        return
-    workload = load_workload(options.workload)
-    splits = {scope: workload.prepare(study.config(scope, DEFAULT)) for scope in study.scopes.values}
-    check_splits(plan.history, splits)
-    settings = RunSettings(
-        store=store.uri,
-        workload=options.workload,
-        study={"recipe": study.recipe, "study_hash": study.hash, "space_hash": study.space.hash},
-        versions={
-            "python_version": platform.python_version(),
-            "torch_version": torch.__version__,
-            "sefar_version": sefar.__version__,
-            "commit": git_commit(),
-        },
-    )
-    from studies.engine.runner import run_trials  # seconds of imports that a complete study does without
+def _execution(study: Study, store: ResultStore, options: SweepOptions, say: Callable[[str], None]) -> Execution:
+    from studies.engine.execution import Execution  # seconds of imports that a complete study does without
 
-    run_trials(study, plan.planned, plan.history, settings, options.cluster)
-
-
-def git_commit() -> str:
-    """The checkout's commit, with ``+`` when it has changes; empty outside a checkout."""
-
-    def git(*arguments: str) -> str:
-        environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-        done = subprocess.run(
-            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=20, env=environment
-        )
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        commit = git("rev-parse", "HEAD")
-        return commit + "+" if commit and git("status", "--porcelain") else commit
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
+    return Execution(study, store, options, say)

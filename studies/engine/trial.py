@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from typing import Any
 
 import torch
 from ray import tune
 
-from sefar.errors import SefarError, StoreError
+from sefar.errors import SefarError, StoreError, TrainingError
+from studies.engine.memory import MemoryWatch, cap_gpu_memory
 from studies.engine.spec import TrialSpec
 from studies.engine.trial_run import RunSettings, TrialRun, one_line
 
@@ -27,18 +27,27 @@ class InlineTrial(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Nothing yet: what can fail belongs into `step`, where it is caught."""
         self._run: TrialRun | None = None
+        self._watch = MemoryWatch()
+        self._held = ""  # of an earlier trial
         self._planned = config
 
     def step(self) -> dict[str, Any]:
-        """Train an epoch."""
+        """Train an epoch.
+
+        Raises:
+            RuntimeError: this process is of no use any more, and Tune shall take the trial up in another.
+        """
+        if self._held:
+            raise RuntimeError(f"the trial before this one has not given its memory back: {self._held}")
         try:
             if self._run is None:
-                settings = RunSettings.from_json(self._planned["settings"])
-                torch.set_num_threads(settings.threads)
-                self._run = TrialRun(TrialSpec.from_json(self._planned["spec"]), settings, self._planned["planned"])
+                self._run = self._start()
             return self._run.step()
         except StoreError as error:
             return _fatal(error)
+        except torch.OutOfMemoryError as error:
+            mend = "give trials more of a GPU with --gpus-per-worker, or smaller batches with --set loader.unlabelled"
+            return self._failed(TrainingError(f"{str(error).partition('. ')[0]}; {mend}"))
         except SefarError as error:
             return self._failed(error)
         except Exception as error:
@@ -46,6 +55,13 @@ class InlineTrial(tune.Trainable):
             if torch.cuda.is_available():
                 raise  # after a CUDA error the process is of no use: let Tune replace it
             return self._failed(error)
+
+    def _start(self) -> TrialRun:
+        settings = RunSettings.from_json(self._planned["settings"])
+        torch.set_num_threads(settings.threads)
+        self._watch.starts()
+        cap_gpu_memory(settings)
+        return TrialRun(TrialSpec.from_json(self._planned["spec"]), settings, self._planned["planned"])
 
     def _failed(self, error: Exception) -> dict[str, Any]:
         if self._run is None:
@@ -56,19 +72,26 @@ class InlineTrial(tune.Trainable):
             return _fatal(worse)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Make ready for the next trial."""
+        """Make ready for the next trial.
+
+        Always True: after False, as after an exception here, Tune would drop the next trial without trying it
+        elsewhere. An actor that is of no use any more says so from `step`, where Tune takes the trial up in another.
+        """
         self.cleanup()
         self._planned = new_config
         return True
 
     def cleanup(self) -> None:
         """Let go of the trial."""
-        if self._run is not None:
-            self._run.close()
+        if self._run is None:
+            return
+        trial_id = self._run.spec.trial_id
+        self._watch.ends(self._run.trainer)
+        self._run.close()
         self._run = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        self._held = self._watch.still_held()
+        if self._held:
+            log.warning("trial %s has ended, but %s; its process is replaced", trial_id, self._held)
 
 
 def _fatal(error: Exception) -> dict[str, Any]:

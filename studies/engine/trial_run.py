@@ -8,7 +8,7 @@ import logging
 import math
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,10 +17,11 @@ from sefar.config import TrainConfig
 from sefar.errors import CheckpointError, SefarError, StoreError
 from studies.engine.checkpoints import CheckpointFolder
 from studies.engine.spec import TrialSpec
+from studies.engine.trial_logs import TrialLogs
 from studies.engine.workload import DEFAULT_WORKLOAD, Trains, load_workload
 from studies.results.schema import FAILED, FINISHED, METRIC, RUNNING
 from studies.results.storage import Location
-from studies.results.store import ResultStore
+from studies.results.store import ResultStore, TrialWriter
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,11 @@ class RunSettings:
         store: URI of the result store.
         threads: CPU threads of a trial, which its processes share.
         processes: that train a trial together, on the CPU.
-        gpus: GPUs a trial, possibly a fraction.
+        gpus: GPUs a worker, possibly a fraction.
+        workers: of a trial, with `threads` and `gpus` each; one is the trial's own process.
+        memory_fraction: of a GPU that a worker may fill; None: its share, where several trials share the GPU.
+        tests_clips: whether a trial is evaluated on the test clips at its end.
+        patience_seconds: how long an outage of the store is borne.
         workload: ``module:Class`` of what is trained.
         study: columns that say what the trial belongs to (recipe, hashes).
         versions: columns that say what software ran.
@@ -45,6 +50,10 @@ class RunSettings:
     threads: int = 1
     processes: int = 1
     gpus: float = 0.0
+    workers: int = 1
+    memory_fraction: float | None = None
+    tests_clips: bool = True
+    patience_seconds: float = 600.0
     workload: str = DEFAULT_WORKLOAD
     study: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -58,9 +67,15 @@ class RunSettings:
         """From `to_json`."""
         return cls(**json.loads(text))
 
+    @property
+    def work(self) -> Location:
+        """The folder beside the store."""
+        return Location(self.store).sibling(WORK)
+
     def checkpoints(self, study: str) -> CheckpointFolder:
         """Where the study's trials keep their checkpoints."""
-        return CheckpointFolder(Location(self.store).sibling(f"{WORK}/checkpoints/{study}"))
+        store = Location(self.store, patience_seconds=self.patience_seconds)
+        return CheckpointFolder(store.sibling(f"{WORK}/checkpoints/{study}"))
 
 
 def trial_row(spec: TrialSpec, settings: RunSettings, planned: int) -> dict[str, Any]:
@@ -69,17 +84,20 @@ def trial_row(spec: TrialSpec, settings: RunSettings, planned: int) -> dict[str,
     return {
         "number": spec.number,
         "role": spec.role,
-        "stage": "search",
+        "stage": spec.stage,
+        "confirms": spec.confirms,
         "status": RUNNING,
         "planned": planned,
         "parameters": json.dumps(spec.parameters),
         "config_json": json.dumps(spec.config),
         "config_hash": config.content_hash(),
+        "train_seed": config.seed,
         "epochs_planned": config.optim.epochs,
         "epochs_done": 0,
         "host": platform.node(),
         "processes": settings.processes,
-        "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "workers": settings.workers,
+        "started_at": _now(),
         **settings.study,
         **settings.versions,
         **{f"config.{key}": value for key, value in config.flatten().items()},
@@ -96,18 +114,28 @@ class TrialRun:
         spec: the trial.
         settings: of the run.
         planned: trials planned for the scope.
+        make: makes the trainer; None: the workload does, in this process.
 
     Raises (`open`, `step`): StoreError when the store fails; any other SefarError is recorded as the trial's end first.
     """
 
-    def __init__(self, spec: TrialSpec, settings: RunSettings, planned: int) -> None:
+    def __init__(
+        self,
+        spec: TrialSpec,
+        settings: RunSettings,
+        planned: int,
+        make: Callable[[TrainConfig], Trains] | None = None,
+    ) -> None:
         self.spec, self.settings = spec, settings
+        self._make = make or (lambda config: load_workload(settings.workload).trainer(config, settings.processes))
         self.checkpoints = settings.checkpoints(spec.study)
-        self.writer = ResultStore(settings.store).writer(spec.study, spec.scope, spec.trial_id)
-        self.row = trial_row(spec, settings, planned)
+        store = ResultStore(settings.store, patience_seconds=settings.patience_seconds)
+        self.writer = store.writer(spec.study, spec.scope, spec.trial_id)
+        self.logs = TrialLogs(settings.work, spec.study, spec.trial_id)
+        self.row = trial_row(spec, settings, planned) | {"log": self.logs.path}
         self.trainer: Trains | None = None
         self._seconds_before, self._started = 0.0, time.perf_counter()
-        self.writer.trial(self.row)
+        self._record()
 
     def open(self) -> None:
         """Make the trainer and go on from the trial's checkpoint, if it has one; a damaged one is noted in the row."""
@@ -115,8 +143,8 @@ class TrialRun:
             self._open()
 
     def _open(self) -> None:
-        config = TrainConfig.from_dict(self.spec.config)
-        self.trainer = load_workload(self.settings.workload).trainer(config, self.settings.processes)
+        self.logs.open()
+        self.trainer = self._make(TrainConfig.from_dict(self.spec.config))
         scope = self.trainer.scope
         self.row |= {"split_hash": scope.split_hash, "device": str(self.trainer.device)}
         self.row |= {f"missing_{part}": count for part, count in scope.missing.items()}
@@ -131,7 +159,7 @@ class TrialRun:
             self.trainer.load_state_dict(state)
             self._seconds_before = kept.pop("seconds")
             self.row |= kept
-        self.writer.trial(self._costs())
+        self._record()
 
     def step(self) -> dict[str, Any]:
         """Train an epoch; after the last one, evaluate on the test set. Returns what the scheduler needs to know."""
@@ -145,6 +173,7 @@ class TrialRun:
         if self.trainer.epoch < self.trainer.epochs:
             report = self.trainer.train_epoch().to_dict()
             self.writer.epoch(report)
+            self.logs.epoch(report)
             self._note(report)
             kept = ("epochs_done", "best_epoch", f"best_{METRIC}", METRIC, "dev_teacher_top1", "seconds")
             self._costs()
@@ -154,12 +183,16 @@ class TrialRun:
         if done:
             self._finish()
         else:
-            self.writer.trial(self._costs())
+            self._record()
+        return self.result()
+
+    def result(self) -> dict[str, Any]:
+        """What the last finished epoch came to, for the scheduler."""
         return {
-            "epoch": self.trainer.epoch,
+            "epoch": self.row["epochs_done"],
             METRIC: self.row.get(METRIC, math.nan),
             "dev_teacher_top1": self.row.get("dev_teacher_top1", math.nan),
-            "done": done,
+            "done": self.row["status"] == FINISHED,
         }
 
     def _note(self, report: dict[str, Any]) -> None:
@@ -174,14 +207,16 @@ class TrialRun:
 
     def _finish(self) -> None:
         assert self.trainer is not None
-        test = self.trainer.evaluate("test")
-        self.writer.write("predictions", test.predictions.assign(part="test"))
+        if self.settings.tests_clips:
+            test = self.trainer.evaluate("test")
+            self.writer.write("predictions", test.predictions.assign(part="test"))
+            self.row |= {f"test_{name}": value for name, value in test.metrics.items()}
         regulation = self.trainer.regulation()
         if len(regulation):
             self.writer.write("regulation", regulation)
-        self.row |= {f"test_{name}": value for name, value in test.metrics.items()}
         self.row["status"] = FINISHED
-        self.writer.trial(self._costs())
+        self._record()
+        self.writer.flush(self.settings.patience_seconds)
         self.checkpoints.remove(self.spec.trial_id)
 
     @contextmanager
@@ -197,20 +232,49 @@ class TrialRun:
     def fail(self, error: BaseException) -> str:
         """Record that the trial ended in an error; returns the line that says so."""
         line = one_line(error)
+        self.logs.failed(error)
         self.row |= {"status": FAILED, "error": line}
-        self.writer.trial(self._costs())
+        self._record()
+        self.writer.flush(self.settings.patience_seconds)
         return line
 
-    def _costs(self) -> dict[str, Any]:
+    def _record(self) -> None:
+        self._costs()
+        self.row["updated_at"] = _now()
+        self.writer.trial(self.row)
+
+    def _costs(self) -> None:
         seconds = self._seconds_before + time.perf_counter() - self._started
-        self.row |= {"seconds": seconds, "accelerator_seconds": seconds * self.settings.gpus}
-        return self.row
+        gpus = self.settings.gpus * self.settings.workers
+        self.row |= {"seconds": seconds, "accelerator_seconds": seconds * gpus}
 
     def close(self) -> None:
         """Let go of the trainer."""
         if self.trainer is not None:
             self.trainer.close()
         self.trainer = None
+        self.logs.close()
+
+
+def record_failure(spec: TrialSpec, settings: RunSettings, planned: int, line: str) -> None:
+    """Record from outside that a trial failed, unless it has itself said how it ended.
+
+    Raises:
+        StoreError: the store cannot be read or written.
+    """
+    store = ResultStore(settings.store)
+    rows = store.trials(study=spec.study, scope=spec.scope, trial_id=spec.trial_id).to_dict("records")
+    row: dict[Any, Any] = rows[0] if rows else trial_row(spec, settings, planned)
+    if row["status"] != RUNNING:
+        return
+    attempt = int(row.pop("attempt", 1))
+    kept = {str(k): v for k, v in row.items() if v == v and k not in ("study", "scope", "trial_id")}
+    changes = {"status": FAILED, "error": line, "updated_at": _now()}
+    TrialWriter(store, spec.study, spec.scope, spec.trial_id, attempt).trial(kept | changes)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def one_line(error: BaseException) -> str:

@@ -6,13 +6,18 @@ import importlib
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 from tqdm import tqdm
 
 from sefar.config import TrainConfig
 from sefar.errors import ConfigError, SefarError
+
+if TYPE_CHECKING:
+    import torch
+
+    from sefar.training.distributed import World
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +66,19 @@ class Workload(Protocol):
         """Bring the scope's clips to disk before any trial starts; the split's hash."""
         ...
 
-    def trainer(self, config: TrainConfig, processes: int = 1) -> Trains:
-        """A trainer at epoch 0, shared by so many processes."""
+    def cost(self, config: TrainConfig) -> float:
+        """What a whole trial takes, in clips read; only the order of costs counts."""
+        ...
+
+    def trainer(
+        self,
+        config: TrainConfig,
+        processes: int = 1,
+        *,
+        world: World | None = None,
+        device: torch.device | None = None,
+    ) -> Trains:
+        """A trainer at epoch 0, shared by so many processes, or one of those of `world` which make the same calls."""
         ...
 
 
@@ -85,14 +101,32 @@ class SefarWorkload:
         fill_frame_store(config, distinct_windows(scope.labelled, scope.unlabelled, scope.dev, scope.test))
         return scope.split_hash
 
-    def trainer(self, config: TrainConfig, processes: int = 1) -> Trains:
+    def cost(self, config: TrainConfig) -> float:
+        """Clips read; where an epoch is a fixed number of steps, dev and test clips tell scopes apart."""
+        from sefar.data.scopes import load_scope
+
+        scope = load_scope(config.scope, progress=False)
+        clips = config.loader.labelled + config.loader.unlabelled
+        steps = config.optim.steps_per_epoch or max(1, -(-len(scope.unlabelled) // config.loader.unlabelled))
+        return float(config.optim.epochs * (steps * clips + len(scope.dev)) + len(scope.test))
+
+    def trainer(
+        self,
+        config: TrainConfig,
+        processes: int = 1,
+        *,
+        world: World | None = None,
+        device: torch.device | None = None,
+    ) -> Trains:
         """A trainer on a GPU where Ray has assigned one, else on the CPU; of several processes always on the CPU."""
         from sefar.data.scopes import load_scope
         from sefar.training.team import Team
         from sefar.training.trainer import Trainer
 
         scope = load_scope(config.scope, progress=False)
-        return Trainer(config, scope) if processes == 1 else Team(config, scope, processes=processes)
+        if processes > 1:
+            return Team(config, scope, processes=processes)
+        return Trainer(config, scope, device=device, world=world)
 
 
 def fill_frame_store(config: TrainConfig, windows: list[tuple[str, int, int]]) -> None:

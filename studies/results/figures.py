@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from studies.results.report import ranked, short_scope
+from studies.results.report import ranked, search_rows, short_scope
 from studies.results.schema import DEFAULT, FINISHED, METRIC, PRUNED, SUPERVISED
 
 # Okabe and Ito's colours, told apart by colour-blind readers; the three that matter also differ in line style
@@ -20,7 +20,7 @@ BEST, PAPER, BASELINE, OTHER = "#0072B2", "#D55E00", "#000000", "#9A9A9A"
 
 
 def learning_curves(trials: pd.DataFrame, epochs: pd.DataFrame, scopes: list[str], path: Path) -> Path:
-    """Dev accuracy against epoch, a line a trial, a panel a scope; saved as PNG.
+    """Dev accuracy against epoch, a line a search trial, a panel a scope; saved as PNG.
 
     Args:
         trials: rows of ``trials``.
@@ -31,6 +31,7 @@ def learning_curves(trials: pd.DataFrame, epochs: pd.DataFrame, scopes: list[str
     Raises:
         OSError: the picture cannot be written.
     """
+    trials = search_rows(trials)
     columns = min(len(scopes), 3)
     rows = math.ceil(len(scopes) / columns)
     # not through pyplot: its backend belongs to the caller, who may be a notebook

@@ -13,7 +13,8 @@ import pyarrow as pa
 SCHEMA_VERSION = 1
 
 METRIC = "dev_student_top1"  # trials are chosen by it, after their last epoch; percent, greater is better
-SEARCH, DEFAULT, SUPERVISED = "search", "default", "supervised"  # roles of a trial
+SEARCH, TRANSFER, DEFAULT, SUPERVISED = "search", "transfer", "default", "supervised"  # roles of a trial
+CONFIRM = "confirm"  # its stage, or SEARCH
 RUNNING, FINISHED, PRUNED, FAILED = "running", "finished", "pruned", "failed"  # its status
 
 TEXT, REAL, WHOLE = pa.string(), pa.float64(), pa.int64()
@@ -39,6 +40,8 @@ TRIALS = [
     ("number", WHOLE),
     ("role", TEXT),
     ("stage", TEXT),  # search | confirm
+    ("confirms", TEXT),  # search trial whose configuration a confirm trial repeats; empty for named ones
+    ("train_seed", WHOLE),
     ("status", TEXT),
     ("error", TEXT),
     ("notes", TEXT),  # what befell the trial without ending it
@@ -68,7 +71,10 @@ TRIALS = [
     ("test_teacher_mean_class", REAL),
     ("seconds", REAL),
     ("accelerator_seconds", REAL),
+    ("workers", WHOLE),  # processes of a distributed trial, over all nodes
     ("started_at", TEXT),
+    ("updated_at", TEXT),  # when the row was last written
+    ("log", TEXT),  # the trial's log file: path or URI
     ("host", TEXT),
     ("device", TEXT),
     ("python_version", TEXT),

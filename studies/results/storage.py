@@ -1,144 +1,202 @@
-"""Files of a store or a checkpoint folder: a local path or any `pyarrow.fs` URI, written whole or not at all."""
+"""Files of a store or a checkpoint folder: a local path or any `pyarrow.fs` URI, written whole or not at all.
+
+Whatever passes by itself (a connection refused, a server that is overloaded, a stale file handle) is tried again for
+the location's patience; after that comes `StorageOutage`.
+"""
 
 from __future__ import annotations
 
-import copy
-import errno
 import os
+import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from pyarrow import fs
 
 from sefar.errors import StoreError
+from studies.results.filesystems import open_filesystem
+from studies.results.outage import PATIENCE_SECONDS, StorageOutage, explained, persist
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+__all__ = ["Location", "StorageOutage", "explained"]
+
+T = TypeVar("T")
+
 PUTS_WHOLE = ("s3", "gcs", "abfs")  # an object appears when its stream closes: no temporary name is needed
 
 
 class Location:
     """A folder somewhere, with the few operations a store needs.
 
+    It may be pickled and used after a fork: the connection is made anew in another process.
+
     Args:
         uri: a local path (relative ones count from the working directory) or ``s3://…``, ``gs://…``.
+        patience_seconds: how long an operation is tried again while the storage does not answer.
 
     Raises:
         StoreError: the URI names no file system that is known here.
     """
 
-    def __init__(self, uri: str | Path) -> None:
-        self.uri = str(uri)
-        try:
-            if "://" in self.uri:
-                self._fs, self.root = fs.FileSystem.from_uri(self.uri)
-            else:
-                self._fs, self.root = fs.LocalFileSystem(), str(Path(self.uri).expanduser().absolute())
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise StoreError(
-                f"{self.uri}: not a place results can lie ({error}); give a local path, s3://… or gs://…"
-            ) from None
+    def __init__(self, uri: str | Path, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self.uri, self.patience_seconds = str(uri), patience_seconds
+        self._fs, self.root = open_filesystem(self.uri, patience_seconds)
+        self._process = os.getpid()
         self.is_local = isinstance(self._fs, fs.LocalFileSystem)
         if self.is_local:
             self.uri = self.root
+        self._home: Location | None = None
+
+    @property
+    def home(self) -> Location:
+        """The location that this one is a sibling of, or itself."""
+        return self._home or self
 
     def sibling(self, suffix: str) -> Location:
         """The location with `suffix` appended to its path, on the same file system (a URI's query stays its own)."""
-        other = copy.copy(self)
+        other = object.__new__(Location)
+        other.__dict__.update(self.__dict__)
         other.root = self.root.rstrip("/") + suffix
         path, mark, query = (self.uri, "", "") if self.is_local else self.uri.partition("?")
         other.uri = path.rstrip("/") + suffix + mark + query
+        other._home = self.home
         return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Arrow's S3FileSystem would lose its retry strategy
+        return {name: value for name, value in self.__dict__.items() if name != "_fs"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._fs, _ = open_filesystem(self.uri, self.patience_seconds)
+        self._process = os.getpid()
+
+    def where(self, name: str = "") -> str:
+        """A file's full name, for messages."""
+        return f"{self.uri.partition('?')[0] if not self.is_local else self.uri}/{name}".rstrip("/")
+
+    def _try(
+        self,
+        name: str,
+        done: str,
+        work: Callable[[], T],
+        patience_seconds: float | None = None,
+        missing_raises: bool = False,
+    ) -> T:
+        if self._process != os.getpid():  # the AWS SDK's threads do not survive a fork
+            self.__setstate__(self.__getstate__())
+        patience = self.patience_seconds if patience_seconds is None else patience_seconds
+        return persist(work, self.where(name), done, patience, missing_raises)
 
     def files(self, folder: str = "") -> list[str]:
         """Paths of all files below `folder`, relative to the location, sorted; none when it does not exist."""
+        return sorted(self.modified(folder))
+
+    def modified(self, folder: str = "", *, patience_seconds: float | None = None) -> dict[str, float]:
+        """All files below `folder` and when they were written, in seconds by the storage's own clock."""
         selector = fs.FileSelector(f"{self.root}/{folder}".rstrip("/"), recursive=True, allow_not_found=True)
-        with explained(self.uri, "read"):
-            found = self._fs.get_file_info(selector)
-        return sorted(i.path[len(self.root) :].lstrip("/") for i in found if i.type == fs.FileType.File)
+        found = self._try(folder, "read", lambda: self._fs.get_file_info(selector), patience_seconds)
+        return {
+            info.path[len(self.root) :].lstrip("/"): (info.mtime_ns or 0) / 1e9
+            for info in found
+            if info.type == fs.FileType.File
+        }
 
     def exists(self, name: str) -> bool:
         """Whether the file is there."""
-        with explained(self.uri, "read"):
-            return self._fs.get_file_info(f"{self.root}/{name}").type == fs.FileType.File
+        return self.written_at(name) is not None
+
+    def written_at(self, name: str, *, patience_seconds: float | None = None) -> float | None:
+        """When the file was written, in seconds by the storage's own clock; None when it is not there."""
+        info = self._try(name, "read", lambda: self._fs.get_file_info(f"{self.root}/{name}"), patience_seconds)
+        return (info.mtime_ns or 0) / 1e9 if info.type == fs.FileType.File else None
 
     def is_empty(self) -> bool:
         """Whether nothing lies there, or the folder is missing.
 
         Raises:
-            StoreError: a file stands in its place.
+            StoreError: a file stands in its place, or there is no such bucket.
         """
-        with explained(self.uri, "read"):
-            info = self._fs.get_file_info(self.root)
+        info = self._try("", "read", lambda: self._fs.get_file_info(self.root))
         if info.type == fs.FileType.File:
             raise StoreError(f"{self.uri}: is a file, not a folder for results; give another --store")
-        with explained(self.uri, "read"):
-            return not self._fs.get_file_info(fs.FileSelector(self.root, allow_not_found=True))
+        try:
+            # an object store tells a missing bucket from an empty one only if it may complain
+            return not self._try("", "read", lambda: self._fs.get_file_info(fs.FileSelector(self.root)), None, True)
+        except FileNotFoundError:
+            return True
 
-    def read(self, name: str) -> bytes:
-        """The file's bytes; OSError when it is not there."""
-        with self._fs.open_input_file(f"{self.root}/{name}") as stream:
-            return stream.read()
+    def read(self, name: str, *, patience_seconds: float | None = None) -> bytes:
+        """The file's bytes; FileNotFoundError when it is not there."""
+
+        def work() -> bytes:
+            with self._fs.open_input_file(f"{self.root}/{name}") as stream:
+                return stream.read()
+
+        return self._try(name, "read", work, patience_seconds, missing_raises=True)
 
     def open(self, name: str) -> pa.NativeFile:
-        """The file for random access."""
-        return self._fs.open_input_file(f"{self.root}/{name}")
+        """The file for random access; FileNotFoundError when it is not there."""
+        return self._try(name, "read", lambda: self._fs.open_input_file(f"{self.root}/{name}"), missing_raises=True)
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes | Path, *, patience_seconds: float | None = None) -> None:
         """Write the file so that a reader sees the old bytes or all the new ones.
 
+        Args:
+            name: path relative to the location.
+            data: its content, or a local file that holds it.
+            patience_seconds: instead of the location's own.
+
         Raises:
-            StoreError: no space, no permission, or the storage does not answer.
+            StorageOutage: the storage does not answer.
+            StoreError: no space, no permission.
         """
         path = f"{self.root}/{name}"
-        with explained(f"{self.uri}/{name}", "written"):
+
+        def work() -> None:
             if self.is_local:
                 _replace(Path(path), data)
             elif self._fs.type_name in PUTS_WHOLE:
-                with self._fs.open_output_stream(path) as stream:
-                    stream.write(data)
+                self._send(path, data)
             else:
                 folder, _, leaf = path.rpartition("/")
                 temporary = f"{folder}/.{leaf}.{uuid.uuid4().hex}"
                 self._fs.create_dir(folder, recursive=True)
-                with self._fs.open_output_stream(temporary) as stream:
-                    stream.write(data)
+                self._send(temporary, data)
                 self._fs.move(temporary, path)
 
-    def remove(self, name: str) -> None:
+        self._try(name, "written", work, patience_seconds)
+
+    def _send(self, path: str, data: bytes | Path) -> None:
+        # one call: closing the stream puts whatever has been written, even after an error in between
+        content = data if isinstance(data, bytes) else pa.memory_map(str(data)).read_buffer()
+        with self._fs.open_output_stream(path) as stream:
+            stream.write(content)
+
+    def remove(self, name: str, *, patience_seconds: float | None = None) -> None:
         """Delete the file if it is there."""
-        with explained(f"{self.uri}/{name}", "deleted"):
-            if self.exists(name):
+
+        def work() -> None:
+            if self._fs.get_file_info(f"{self.root}/{name}").type == fs.FileType.File:
                 self._fs.delete_file(f"{self.root}/{name}")
 
+        self._try(name, "deleted", work, patience_seconds)
 
-def _replace(path: Path, data: bytes) -> None:
+
+def _replace(path: Path, data: bytes | Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with temporary.open("wb") as out:
-            out.write(data)
+            if isinstance(data, bytes):
+                out.write(data)
+            else:
+                with data.open("rb") as source:
+                    shutil.copyfileobj(source, out, 2**20)
             out.flush()
             os.fsync(out.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def explained(where: str, done: str) -> Iterator[None]:
-    """Turn an OSError into a StoreError that names the place and the mend."""
-    try:
-        yield
-    except OSError as error:
-        text = str(error).lower()
-        if error.errno in NO_SPACE or "no space left" in text or "quota" in text:
-            mend = "no space left there; free some, or give another --store, and run the same command again"
-        elif error.errno in READ_ONLY or "read-only" in text or "access denied" in text:
-            mend = "read-only or not permitted; give a --store that you may write to"
-        else:
-            mend = f"{error}; check the path and the connection"
-        raise StoreError(f"{where}: cannot be {done}: {mend}") from error

@@ -10,23 +10,25 @@ Arrow's own partition discovery would refuse the table for the difference in typ
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sefar.errors import StoreError
-from studies.results.schema import SCHEMA_VERSION, TABLES, to_table
+from studies.results.outage import PATIENCE_SECONDS, StorageOutage
+from studies.results.schema import RUNNING, SCHEMA_VERSION, TABLES
+from studies.results.spool import deliver_leftovers, waiting_names
 from studies.results.storage import Location
+from studies.results.writer import TrialWriter, part_name
 
 log = logging.getLogger(__name__)
 
@@ -67,14 +69,17 @@ class ResultStore:
 
     Args:
         uri: local path or `pyarrow.fs` URI.
-        create: make the store if the folder is empty or missing, and check that it can be written.
+        create: make the store if the folder is empty or missing, check that it can be written, and deliver what an
+            earlier run on this machine could not write to it.
+        patience_seconds: how long reading waits for a storage that does not answer.
 
     Raises:
         StoreError: foreign folder, no store there, newer schema, or (with `create`) not writable.
+        StorageOutage: the storage does not answer.
     """
 
-    def __init__(self, uri: str, *, create: bool = False) -> None:
-        self.location = Location(uri)
+    def __init__(self, uri: str, *, create: bool = False, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self.location = Location(uri, patience_seconds=patience_seconds)
         self._problems: dict[str, str] = {}
         if not self.location.exists(MARKER):
             if not self.location.is_empty():
@@ -89,6 +94,8 @@ class ResultStore:
             # writing the marker anew proves that the store can be written before anything starts
             self.location.write(MARKER, self.location.read(MARKER))
         self.schema_version = self._read_version()
+        if create:
+            deliver_leftovers(self.location)
 
     @property
     def uri(self) -> str:
@@ -115,7 +122,7 @@ class ResultStore:
         """Data files of a table; foreign files are noted as problems. Only the partitions asked for are listed."""
         folder = table
         if study is not None:
-            folder += f"/study={_part(study)}" + (f"/scope={_part(scope)}" if scope is not None else "")
+            folder += f"/study={part_name(study)}" + (f"/scope={part_name(scope)}" if scope is not None else "")
         found = []
         for path in self.location.files(folder):
             if path.rpartition("/")[2].startswith((".", "_")):
@@ -195,10 +202,10 @@ class ResultStore:
 
     def _read_file(self, file: StoreFile, columns: set[str] | None) -> pa.Table | None:
         try:
-            with self.location.open(file.path) as stream:
-                parquet = pq.ParquetFile(stream)
-                names = None if columns is None else [n for n in parquet.schema_arrow.names if n in columns]
-                table = parquet.read(columns=names)
+            # whole: files are small, and what fails from here on is the file, not the way to it
+            parquet = pq.ParquetFile(pa.BufferReader(self.location.read(file.path)))
+            names = None if columns is None else [n for n in parquet.schema_arrow.names if n in columns]
+            table = parquet.read(columns=names)
         except FileNotFoundError:
             return None  # replaced or compacted between listing and reading
         except (OSError, pa.ArrowException) as error:
@@ -214,46 +221,39 @@ class ResultStore:
         return table
 
     def writer(self, study: str, scope: str, trial_id: str) -> TrialWriter:
-        """A writer for the next attempt of a trial."""
+        """A writer for the next attempt of a trial; what waits on this machine is delivered first."""
+        deliver_leftovers(self.location)
         seen = [f.attempt for t in ("trials", "epochs") for f in self.files(t, study, scope, trial_id)]
+        for path in waiting_names(self.location):
+            file = StoreFile.parse(path)
+            if file is not None and (file.study, file.scope, file.trial_id) == (study, scope, trial_id):
+                seen.append(file.attempt)
         return TrialWriter(self, study, scope, trial_id, max(seen, default=0) + 1)
 
+    def amend(
+        self, study: str, scope: str, trial_id: str, changes: Mapping[str, Any], fresh: Mapping[str, Any]
+    ) -> None:
+        """Record the end of a trial that could not write it itself; what a trial has said of its own end holds.
 
-class TrialWriter:
-    """Writes the files of one attempt of one trial, and nobody else's.
+        Args:
+            study: of the trial.
+            scope: of the trial.
+            trial_id: the trial.
+            changes: columns of ``trials`` to set, the status among them.
+            fresh: the row, should the trial never have written one.
 
-    Raises (all methods): StoreError when the store cannot be written.
-    """
-
-    def __init__(self, store: ResultStore, study: str, scope: str, trial_id: str, attempt: int) -> None:
-        self.store, self.study, self.scope, self.trial_id, self.attempt = store, study, scope, trial_id, attempt
-        self._epochs: list[dict[str, Any]] = []
-
-    def path(self, table: str) -> str:
-        """The attempt's file of a table, relative to the store."""
-        folder = f"{table}/study={_part(self.study)}/scope={_part(self.scope)}"
-        return f"{folder}/{_part(self.trial_id)}-a{self.attempt}.parquet"
-
-    def write(self, table: str, rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> None:
-        """Replace the attempt's rows of a table."""
-        data = to_table(table, rows, trial_id=self.trial_id, attempt=self.attempt)
-        buffer = io.BytesIO()
-        pq.write_table(data, buffer, compression="zstd")
-        self.store.location.write(self.path(table), buffer.getvalue())
-
-    def trial(self, row: Mapping[str, Any]) -> None:
-        """Write the attempt's row of ``trials``."""
-        self.write("trials", [row])
-
-    def epoch(self, row: Mapping[str, Any]) -> None:
-        """Add a finished epoch; on return it is durable."""
-        self._epochs.append(dict(row))
-        # a few hundred rows at most: writing the file anew costs milliseconds and keeps one file, not one an epoch
-        self.write("epochs", self._epochs)
-
-
-def _part(value: str) -> str:
-    return quote(value, safe="")
+        Raises:
+            StorageOutage: the storage does not answer, so that it is not known what the trial has written.
+        """
+        if left := deliver_leftovers(self.location, self.location.patience_seconds):
+            raise StorageOutage(f"{self.uri}: does not answer; {len(left)} files wait on this machine", "no answer")
+        rows = self.trials(study=study, scope=scope, trial_id=trial_id).to_dict("records")
+        if rows and rows[0]["status"] not in (RUNNING, changes["status"]):
+            return
+        row: dict[Any, Any] = rows[0] if rows else dict(fresh)
+        attempt = int(row.pop("attempt", 1))
+        kept = {str(k): v for k, v in row.items() if v == v and k not in ("study", "scope", "trial_id")}
+        TrialWriter(self, study, scope, trial_id, attempt).trial(kept | dict(changes))
 
 
 def _last_attempts(files: list[StoreFile]) -> list[StoreFile]:

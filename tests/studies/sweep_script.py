@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 
@@ -10,8 +11,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import studies.scope_sweep as script
 
+WORKLOAD = os.environ.get("TOY_WORKLOAD", "tests.studies.toy:ToyWorkload")
+
 _real = script.sweep_options
-script.sweep_options = lambda flags: dataclasses.replace(_real(flags), workload="tests.studies.toy:ToyWorkload")
+script.sweep_options = lambda flags: dataclasses.replace(_real(flags), workload=WORKLOAD)
 
 if __name__ == "__main__":
     script.main()

@@ -20,14 +20,21 @@ GIB = 2**30
         ([Node(2)], {"concurrency": 1}, Share(2, 0.0, 1)),
         ([Node(8)], {"concurrency": 3}, Share(2, 0.0, 3)),
         ([Node(8, 1)], {}, Share(8, 1.0, 1)),
-        ([Node(16, 4)], {"gpus_per_trial": 0.5}, Share(2, 0.5, 8)),
-        ([Node(16, 4)], {"gpus_per_trial": 2}, Share(8, 2, 2)),
+        ([Node(16, 4)], {"gpus_per_worker": 0.5}, Share(2, 0.5, 8)),
+        ([Node(16, 4)], {"gpus_per_worker": 2}, Share(8, 2, 2)),
         ([Node(4, 8)], {}, Share(1, 1.0, 4)),  # the cores run out first
         ([Node(3), Node(3)], {"concurrency": 3}, Share(1, 0.0, 3)),  # two a trial would leave no node for the third
         ([Node(1)], {}, Share(1, 0.0, 1)),
         ([Node(0), Node(2)], {}, Share(1, 0.0, 2)),
         ([Node(8), Node(2, 4)], {}, Share(1, 1.0, 2)),  # GPUs are of use only beside cores
-        ([Node(2, 1), Node(2, 1)], {"gpus_per_trial": 1}, Share(2, 1, 2)),
+        ([Node(2, 1), Node(2, 1)], {"gpus_per_worker": 1}, Share(2, 1, 2)),
+        ([Node(2)], {"workers": 2}, Share(1, 0.0, 1, workers=2)),
+        ([Node(8)], {"workers": 2, "concurrency": 2}, Share(2, 0.0, 2, workers=2)),
+        ([Node(3), Node(3)], {"workers": 2}, Share(1, 0.0, 3, workers=2)),  # one trial has a worker on each
+        ([Node(0), Node(3), Node(3)], {"workers": 2, "concurrency": 1}, Share(3, 0.0, 1, workers=2)),
+        ([Node(16, 4), Node(16, 4)], {"workers": 4}, Share(4, 1.0, 2, workers=4)),
+        ([Node(16, 4)], {"workers": 2, "gpus_per_worker": 2}, Share(8, 2, 1, workers=2)),
+        ([Node(8, memory_bytes=3.5 * GIB)], {"workers": 2}, Share(4, 0.0, 1, workers=2)),
     ],
 )
 def test_shares(nodes, options, share):
@@ -53,13 +60,18 @@ def test_memory_bounds_what_nobody_asked_for():
         ([], {}, "has no CPUs; start a node"),
         ([Node(0, 2)], {}, "has no CPUs; start a node"),
         ([Node(2)], {"concurrency": 3}, "--concurrency 3: at most 2 trials"),
-        ([Node(2)], {"gpus_per_trial": 1}, "has 0 GPUs"),
-        ([Node(8, 2)], {"gpus_per_trial": 1.5}, "--gpus-per-worker"),
-        ([Node(8, 1), Node(8, 1)], {"gpus_per_trial": 2}, "no node has .*the most on a node: 1"),
-        ([Node(0, 2), Node(4)], {"gpus_per_trial": 1}, "no node has a CPU and so many GPUs"),
+        ([Node(2)], {"gpus_per_worker": 1}, "has 0 GPUs"),
+        ([Node(8, 2)], {"gpus_per_worker": 1.5}, "--gpus-per-worker"),
+        ([Node(8, 1), Node(8, 1)], {"gpus_per_worker": 2}, "no node has .*the most on a node: 1"),
+        ([Node(0, 2), Node(4)], {"gpus_per_worker": 1}, "no node has a CPU and so many GPUs"),
+        ([Node(2)], {"workers": 3}, "--workers 3: only 2 workers run at once on 2 CPUs; give --workers 2 or start"),
+        ([Node(2)], {"workers": 2, "concurrency": 2}, "--concurrency 2: at most 1 trials of 2 workers run at once"),
+        ([Node(8, 2)], {"workers": 3}, "--workers 3: only 2 workers run at once on 8 CPUs and 2 GPUs at 1 a worker"),
+        ([Node(8, 2)], {"workers": 2, "gpus_per_worker": 0.5}, "cannot share a GPU"),
+        ([], {}, "where an autoscaler brings nodes it may have none yet"),
         (
             [Node(8, 2)],
-            {"concurrency": 5, "gpus_per_trial": 0.5},
+            {"concurrency": 5, "gpus_per_worker": 0.5},
             "at most 4 trials run at once on 8 CPUs and 2 GPUs",
         ),
     ],

@@ -64,7 +64,11 @@ def script(*flags: str, cwd: Path | None = None, **environment: str) -> subproce
         (["--set", "optim.epochs=9", "weighting.threshold=0.7"], "--set weighting.threshold: the search chooses it"),
         (["--set", "scope.name=synthgym/all"], "--set scope.name: the study visits all of --scopes"),
         (["--scopes", "synthgim/all"], "did you mean 'synthgym'?"),
-        (["--workers", "2"], "several workers is not there yet"),
+        (["--workers", "0"], "--workers: expected an integer ≥ 1, got '0'"),
+        (["--scope-order", "cheapest"], "--scope-order: 'cheapest' is unknown"),
+        (["--transfer", "2"], "--transfer 2: scopes learn from cheaper ones"),
+        (["--budget-hours", "soon"], "--budget-hours: expected a number ≥ 0, got 'soon'"),
+        (["--space", "nowhere.toml"], "nowhere.toml"),
         (["--address", "loca"], "did you mean 'local'?"),
         (["--name", "a/b"], "--name"),
         (["--epochs", "1"], "objective.warmup_epochs"),
@@ -188,19 +192,19 @@ def test_what_ray_raises_becomes_one_line():
     from ray.exceptions import RayActorError
     from ray.tune.error import TuneError
 
-    from studies.engine.runner import RayFailure, _explained
+    from studies.engine.session import RayFailure, explained
 
     for error in (TuneError("Traceback …\n  File x\nthe last line"), RayActorError(), ConnectionError("gone")):
-        with pytest.raises(RayFailure, match=r"Ray gave up .*: run the same command again") as caught, _explained():
+        with pytest.raises(RayFailure, match=r"Ray gave up .*: run the same command again") as caught, explained():
             raise error
         assert "\n" not in str(caught.value) and "File x" not in str(caught.value)
         assert caught.value.__cause__ is error
-    with pytest.raises(StoreError, match="no space left"), _explained():
+    with pytest.raises(StoreError, match="no space left"), explained():
         try:
             raise StoreError("x: no space left")
         except StoreError as cause:
             raise TuneError("wrapped") from cause
-    with pytest.raises(KeyboardInterrupt), _explained():
+    with pytest.raises(KeyboardInterrupt), explained():
         raise KeyboardInterrupt
 
 
@@ -211,7 +215,7 @@ def test_what_ray_raises_becomes_one_line():
 def ray_session() -> Iterator[None]:
     import ray
 
-    from studies.engine.runner import QUIET
+    from studies.engine.session import QUIET
 
     ray.init(
         address="local",
@@ -340,3 +344,57 @@ def test_too_much_concurrency_is_refused(ray_session, tmp_path):
         sweep(tmp_path / "store", concurrency=64)
     with pytest.raises(ConfigError, match="has 0 GPUs"):
         sweep(tmp_path / "store", gpus_per_worker=0.5)
+
+
+@pytest.mark.ray
+def test_a_used_up_budget_stops_cleanly_and_the_sweep_goes_on_later(ray_session, tmp_path, monkeypatch):
+    """The budget ends with the seventh epoch instead of by the clock."""
+    from studies.engine import execution
+    from studies.engine.budget import Budget
+
+    class SevenEpochs(Budget):
+        epochs = 0
+
+        @property
+        def used_up(self) -> bool:
+            return self.epochs >= 7
+
+        def __call__(self, trial_id, result):
+            self.epochs += 1
+            return super().__call__(trial_id, result)
+
+    monkeypatch.setattr(execution, "Budget", SevenEpochs)
+    study = make_study(trials=4)
+    store, said = sweep(tmp_path / "store", study, budget_hours=1.0)
+    assert said[-1] == "the budget of 1 hours is used up; the same command goes on from here"
+    before = store.trials()
+    assert len(store.epochs()) in (7, 8)  # the other trial at the same time finishes its epoch
+    assert len(before) < 8 and "running" in set(before.status) and "pruned" not in set(before.status)
+    monkeypatch.undo()
+    store, said = sweep(tmp_path / "store", study)
+    assert "taken up where they stopped" in said[0]
+    after = store.trials()
+    assert after.groupby("scope").size().tolist() == [4, 4] and after.status.isin(["finished", "pruned"]).all()
+    assert len(store.epochs(all_attempts=True)) == len(store.epochs())  # no epoch was trained twice
+
+
+@pytest.mark.ray
+def test_the_best_are_confirmed_over_seeds_and_splits_and_only_they_are_tested(ray_session, tmp_path):
+    study = make_study(scopes=(FX,), trials=4)
+    store, said = sweep(tmp_path / "store", study, confirm=1, confirm_seeds=2, confirm_splits=2)
+    rows = store.trials()
+    search, confirm = rows[rows.stage == "search"], rows[rows.stage == "confirm"]
+    assert len(search) == 4 and search.test_student_top1.isna().all()
+    assert (confirm.status == "finished").all() and confirm.test_student_top1.notna().all()
+    best = search[search.status == "finished"].sort_values("dev_student_top1").iloc[-1]
+    named = {"default", "supervised"}
+    configurations = len({best.trial_id, *search[search.role.isin(list(named))].trial_id})
+    assert len(confirm) == configurations * 4
+    assert set(confirm.scope) == {FX.replace("#0", "#1"), FX.replace("#0", "#2")} and confirm.train_seed.nunique() == 2
+    assert confirm.trial_id.is_unique and (confirm.epochs_done == 6).all()
+    assert any("confirming" in line for line in said)
+    _, said = sweep(tmp_path / "store", study, confirm=1, confirm_seeds=2, confirm_splits=2)
+    assert "already complete" in said[0] and said[-1].endswith("all done")
+    store, said = sweep(tmp_path / "store", study, confirm=1, confirm_seeds=3, confirm_splits=2)
+    assert f"{configurations * 6} trials over 2 scopes, {configurations * 2} to run" in "\n".join(said)
+    assert store.trials().trial_id.is_unique and len(store.trials()) == 4 + configurations * 6

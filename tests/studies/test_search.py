@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import pickle
+from dataclasses import replace
 from types import SimpleNamespace
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from sefar.errors import StoreError
+from sefar.errors import ConfigError, StoreError
 from sefar.recipes import recipe
 from studies.engine.history import PastTrial, check_splits, free_numbers, planned_trials, read_history
 from studies.engine.pruning import ScopedASHA
 from studies.engine.search import SweepSearch
-from studies.engine.space import SCOPE_SWEEP
+from studies.engine.space import SCOPE_SWEEP, Space
 from studies.engine.spec import Axis, Study, TrialSpec
 from studies.engine.trial_run import RunSettings, trial_row
 from studies.results.store import ResultStore
@@ -30,8 +31,10 @@ def make_study(**fields: object) -> Study:
     return Study(**({"name": "s", "base": base, "scopes": scopes, "space": SCOPE_SWEEP, "trials": 5} | fields))
 
 
-def make_search(history: list[PastTrial] | None = None, trials: int = 5, **fields: object) -> SweepSearch:
-    return SweepSearch(make_study(**fields), {FX: trials, UB: trials}, history or [])
+def make_search(
+    history: list[PastTrial] | None = None, trials: int = 5, journal: object = None, **fields: object
+) -> SweepSearch:
+    return SweepSearch(make_study(**fields), {FX: trials, UB: trials}, history or [], journal=journal)
 
 
 def deal(search: SweepSearch, tune_id: str) -> TrialSpec:
@@ -206,6 +209,27 @@ def test_history_comes_from_the_store(tmp_path):
         check_splits(history, {FX: "now"})
     assert planned_trials(study, history, 0) == {FX: 5, UB: 5}
     assert planned_trials(study, history, 3) == {FX: 8, UB: 5}
+
+
+def test_a_changed_space_is_told_in_words(tmp_path):
+    """Older rows have no space in them: then only that it has changed is known."""
+    study, settings = make_study(), RunSettings(store=str(tmp_path / "store"), study=make_study().columns)
+    store = ResultStore(settings.store, create=True)
+    spec = study.spec(FX, 0, "default")
+    store.writer("s", FX, spec.trial_id).trial(trial_row(spec, settings, 5))
+    assert len(read_history(store, study)) == 1
+    threshold = next(p for p in SCOPE_SWEEP.parameters if p.name == "weighting.threshold")
+    narrow = Space(tuple(replace(p, low=0.6) if p is threshold else p for p in SCOPE_SWEEP.parameters))
+    with pytest.raises(ConfigError) as caught:
+        read_history(store, make_study(space=narrow))
+    assert str(caught.value) == (
+        f"study 's' in {store.uri} searched another space (weighting.threshold 0.5 … 0.95, step 0.05 → 0.6 … "
+        "0.95, step 0.05); repeat the old settings, or give the new ones their own --name"
+    )
+    for changes in ({"space": None}, {"space": '[{"name": "x", "of_a_later_version": 1}]'}):
+        store.writer("s", FX, spec.trial_id).trial(trial_row(spec, settings, 5) | changes)
+        with pytest.raises(ConfigError, match="searched another space; repeat"):
+            read_history(store, make_study(space=narrow))
 
 
 def tune_trial(spec: TrialSpec) -> SimpleNamespace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -159,3 +160,61 @@ def test_the_toy_is_what_the_trials_trained(tmp_path):
         pass
     assert only_row(settings)["test_student_top1"] == ToyTrainer(trial.trainer.config).ceiling
     assert pd.isna(only_row(settings)["notes"])
+
+
+# --- what the row says -----------------------------------------------------------------------------------------------
+
+
+def trained(settings: RunSettings, spec: TrialSpec | None = None) -> TrialRun:
+    trial = TrialRun(spec or spec_of(), settings, 2)
+    while not trial.step()["done"]:
+        pass
+    trial.close()
+    return trial
+
+
+def test_the_row_says_which_trial_it_is_and_where_its_log_lies(tmp_path):
+    settings = settings_of(tmp_path)
+    spec = replace(spec_of(), stage="confirm", confirms="s.FX.003", config=spec_of().config | {"seed": 5})
+    trained(settings, spec)
+    row = only_row(settings)
+    assert (row["stage"], row["confirms"], row["train_seed"], row["workers"]) == ("confirm", "s.FX.003", 5, 1)
+    assert Path(row["log"]).is_relative_to(tmp_path / "store.work") and "epoch 3" in Path(row["log"]).read_text()
+    assert list((tmp_path / "store.work/tensorboard").rglob("events*"))
+
+
+def test_every_write_of_the_row_says_when(tmp_path, monkeypatch):
+    settings = settings_of(tmp_path)
+    times = iter(f"2030-01-01T00:00:{n:02}+00:00" for n in range(60))
+    monkeypatch.setattr("studies.engine.trial_run._now", lambda: next(times))
+    trial, seen = TrialRun(spec_of(), settings, 2), []
+    for _ in range(3):
+        seen.append(only_row(settings)["updated_at"])
+        trial.step()
+    seen.append(only_row(settings)["updated_at"])
+    assert seen == sorted(set(seen)) and only_row(settings)["started_at"] < seen[0]
+
+
+def test_accelerator_time_is_that_of_all_workers(tmp_path):
+    settings = replace(settings_of(tmp_path), gpus=2.0, workers=4)
+    trained(settings)
+    row = only_row(settings)
+    assert (
+        row["workers"] == 4 and row["accelerator_seconds"] == pytest.approx(8 * row["seconds"]) and row["seconds"] > 0
+    )
+
+
+def test_test_clips_can_be_left_alone(tmp_path, monkeypatch):
+    settings = replace(settings_of(tmp_path), tests_clips=False)
+    monkeypatch.setattr(ToyTrainer, "evaluate", lambda self, part: pytest.fail("the test clips were read"))
+    trained(settings)
+    row = only_row(settings)
+    assert row["status"] == "finished" and row["epochs_done"] == 3 and pd.isna(row["test_student_top1"])
+    assert row["dev_student_top1"] > 0 and ResultStore(settings.store).predictions().empty
+
+
+def test_settings_travel_as_text():
+    settings = RunSettings(
+        store="s3://b/x", gpus=0.5, workers=3, memory_fraction=0.4, tests_clips=False, patience_seconds=1
+    )
+    assert RunSettings.from_json(settings.to_json()) == settings

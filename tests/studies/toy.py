@@ -70,5 +70,8 @@ class ToyWorkload:
     def prepare(self, config: TrainConfig) -> str:
         return "toy-" + os.environ.get("TOY_SPLIT", "0")
 
-    def trainer(self, config: TrainConfig, processes: int = 1) -> ToyTrainer:
+    def cost(self, config: TrainConfig) -> float:
+        return 1.0 if "event:UB" in config.scope.name else 2.0
+
+    def trainer(self, config: TrainConfig, processes: int = 1, *, world=None, device=None) -> ToyTrainer:
         return ToyTrainer(config)
