@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 from ray.tune import Callback
@@ -10,8 +11,8 @@ from sefar.errors import StoreError
 from studies.engine.budget import Budget
 from studies.engine.spec import TrialSpec
 from studies.engine.trial_run import RunSettings, trial_row
-from studies.results.schema import FAILED, METRIC, PRUNED, RUNNING
-from studies.results.store import ResultStore, TrialWriter
+from studies.results.amendments import Amendments
+from studies.results.schema import FAILED, METRIC, PRUNED
 
 
 class Bookkeeper(Callback):
@@ -26,6 +27,7 @@ class Bookkeeper(Callback):
 
     def __init__(self, settings: RunSettings, budget: Budget) -> None:
         self.settings, self.budget = settings, budget
+        self._amendments = Amendments(settings.store)
         self._fatal: str | None = None
         self._died_at: dict[str, int] = {}  # epoch after which a trial's worker died last
 
@@ -40,6 +42,11 @@ class Bookkeeper(Callback):
         """Stop the sweep when the store has failed."""
         if self._fatal is not None:
             raise StoreError(self._fatal)
+        self._amendments.retry()
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        """Wait for a storage that does not answer to take what the driver has to record."""
+        self._amendments.settle(self.settings.patience_seconds)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Forgive the deaths of workers that lie before an epoch finished since: nodes come and go all night."""
@@ -63,22 +70,14 @@ class Bookkeeper(Callback):
         self._amend(trial, TrialSpec.from_json(trial.config["spec"]), {"status": FAILED, "error": lines})
 
     def _amend(self, trial: Any, spec: TrialSpec, changes: dict[str, Any]) -> None:
+        changes |= {"updated_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
         try:
-            self._write(trial, spec, changes)
+            fresh = trial_row(spec, self.settings, trial.config["planned"])
+            self._amendments.add(spec.study, spec.scope, spec.trial_id, changes, fresh)
             if changes["status"] == PRUNED:
                 self.settings.checkpoints(spec.study).remove(spec.trial_id)
         except StoreError as error:
             self._fatal = str(error)
-
-    def _write(self, trial: Any, spec: TrialSpec, changes: dict[str, Any]) -> None:
-        store = ResultStore(self.settings.store)
-        rows = store.trials(study=spec.study, scope=spec.scope, trial_id=spec.trial_id).to_dict("records")
-        if rows and rows[0]["status"] not in (RUNNING, changes["status"]):
-            return  # the trial has said better itself how it ended
-        row = rows[0] if rows else trial_row(spec, self.settings, trial.config["planned"])
-        attempt = int(row.pop("attempt", 1))
-        kept: dict[str, Any] = {str(k): v for k, v in row.items() if v == v and k not in ("study", "scope", "trial_id")}
-        TrialWriter(store, spec.study, spec.scope, spec.trial_id, attempt).trial(kept | changes)
 
 
 def _last_line(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +14,9 @@ from studies.results.outage import is_passing, persist
 from studies.results.spool import Spool, deliver
 from studies.results.storage import Location
 
+SAVE_SHARE = 0.01  # of a trial's time at most goes into checkpoints on an object store,
+LONGEST_GAP_SECONDS = 30.0  # unless more than this would have to be trained again
+
 
 class CheckpointFolder:
     """Checkpoints of a study's trials, wherever a store can lie; kept on this machine while that does not answer."""
@@ -20,18 +24,23 @@ class CheckpointFolder:
     def __init__(self, location: Location) -> None:
         self.location = location
         self._spool = Spool(location, f"study {location.root.rpartition('/')[2]}")
+        self._next_save: dict[str, float] = {}  # by trial
 
     @staticmethod
     def _name(trial_id: str) -> str:
         return f"{quote(trial_id, safe='')}.pt"
 
     def save(self, trial_id: str, state: dict[str, Any]) -> None:
-        """Replace the trial's checkpoint.
+        """Replace the trial's checkpoint; on an object store, not each time where epochs are short.
+
+        A trial that is taken up from an older one trains a few epochs again, with equal results.
 
         Raises:
             StoreError: it cannot be written.
         """
-        name = self._name(trial_id)
+        name, started = self._name(trial_id), time.monotonic()
+        if not self.location.is_local and started < self._next_save.get(trial_id, 0.0):
+            return
 
         def put(patience_seconds: float) -> None:
             if self.location.is_local:
@@ -47,6 +56,8 @@ class CheckpointFolder:
             self._spool.write(name, put, keep=lambda local: _save(local, state))
         except CheckpointError as error:
             raise StoreError(str(error)) from error
+        took = time.monotonic() - started
+        self._next_save[trial_id] = started + min(took / SAVE_SHARE, LONGEST_GAP_SECONDS)
 
     def load(self, trial_id: str) -> dict[str, Any] | None:
         """The trial's checkpoint; None when there is none. One that waits on this machine is delivered first.

@@ -6,8 +6,6 @@ import logging
 import os
 import platform
 import re
-import shutil
-import tempfile
 import threading
 import time
 from typing import Any
@@ -24,11 +22,14 @@ from sefar.errors import SefarError, StoreError
 from sefar.training.distributed import World
 from studies.engine.gate import ALONE_SECONDS, Gate
 from studies.engine.group_trainer import ENVIRONMENT, GroupTrainer, beside_driver
+from studies.engine.memory import cap_gpu_memory
 from studies.engine.resources import Share
 from studies.engine.spec import TrialSpec
-from studies.engine.trial_run import RunSettings, TrialRun, one_line, record_failure
+from studies.engine.temporary import make_folder, remove_folder
+from studies.engine.trial_run import RunSettings, TrialRun, one_line, record_end
 from studies.engine.worker_group import STEP_TIMEOUT, Leader, Line, follow, lead
 from studies.engine.workload import Trains, load_workload
+from studies.results.schema import FAILED
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +113,7 @@ class _Drive:
             if self._group is None:
                 self._groups += 1
                 self._group = _Group(f"{self._run}-{self._groups}", self._gate, self._run, self._planned)
+            at_work = self._group.thread.is_alive()  # before looking for the answer, which comes before the end
             ready, _ = ray.wait([asked], timeout=0.2)
             if ready:
                 self._deaths = 0
@@ -119,7 +121,7 @@ class _Drive:
                 if result.pop("unrecorded", False):
                     self._record(result["failed"])
                 return result
-            if self._group.thread.is_alive():
+            if at_work:
                 continue
             error, self._group = self._group.error, None
             self._deaths += 1
@@ -130,7 +132,10 @@ class _Drive:
             log.warning("trial %s: its workers ended (%s); others take it up", self._spec.trial_id, line)
 
     def _record(self, line: str) -> None:
-        record_failure(self._spec, self._settings, self._planned["planned"], line)
+        failure = {"status": FAILED, "error": line}
+        writer = record_end(self._spec, self._settings, self._planned["planned"], failure)
+        if writer is not None:
+            writer.flush(self._settings.patience_seconds)
 
     def close(self) -> None:
         """Send the workers home."""
@@ -151,7 +156,7 @@ class _Group:
 
     def __init__(self, name: str, gate: Any, run: str, planned: dict[str, Any]) -> None:
         self.error: BaseException | None = None
-        self._folder = tempfile.mkdtemp(prefix="sefar-train-")
+        self._folder = make_folder("train")
         settings = RunSettings.from_json(planned["settings"])
         self._trainer = GroupTrainer(
             _work,
@@ -178,7 +183,7 @@ class _Group:
         except BaseException as error:
             self.error = error
         finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            remove_folder(self._folder)
 
     def close(self) -> None:
         """Wait until the workers have left; those that do not are ended."""
@@ -189,15 +194,16 @@ class _Group:
 
 
 def _why(error: BaseException | None) -> str:
-    """What ended a group, in one line; workers that died come before those that missed them."""
+    """What ended a group, in one line: the cause before what followed from it."""
     failures = getattr(error, "worker_failures", None)
     if not failures:
         return one_line(error) if error is not None else "its workers left before the end"
     dead = [rank for rank, failure in failures.items() if isinstance(failure, WorkerHealthCheckFailedError)]
     if dead:
         return f"worker {min(dead)} of the trial died, perhaps for want of memory or with its node"
-    rank, failure = min(failures.items())
-    return f"worker {rank}: {one_line(failure)}"
+    errors = {rank: getattr(failure, "_base_exc", failure) for rank, failure in failures.items()}
+    rank = min(errors, key=lambda rank: ("onnection" in str(errors[rank]), rank))  # one that lost another comes last
+    return f"worker {rank}: {one_line(errors[rank])}"
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -206,6 +212,7 @@ def _work(config: dict[str, Any]) -> None:
     settings, spec = RunSettings.from_json(config["settings"]), TrialSpec.from_json(config["spec"])
     world, device = World.current(), get_device() if settings.gpus else torch.device("cpu")
     torch.set_num_threads(settings.threads)
+    cap_gpu_memory(settings)
     done = threading.Event()
     threading.Thread(target=_leave_when_over, args=(gate, run, done), daemon=True).start()
     line = Line()

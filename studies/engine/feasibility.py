@@ -8,8 +8,10 @@ from sefar.config import TrainConfig
 from sefar.errors import ConfigError
 from studies.engine.resources import Node, Share
 
-INLINE_SECONDS = 1.0  # of a trial beyond its training, in an actor that is warm
-GROUP_SECONDS = 20.0  # the same with workers, which are started anew for every trial
+INLINE_SECONDS = (
+    0.7  # of a trial beyond its training, in a process that is warm (studies/trial_overhead.py measures both)
+)
+GROUP_SECONDS = 15.0  # the same with workers, whose processes are started anew for every trial
 
 
 def forecast(
@@ -27,8 +29,9 @@ def forecast(
     Returns:
         One or two lines.
     """
-    has = f"{_counted(len(nodes), 'node')}, {sum(n.cpus for n in nodes)} CPUs, {sum(n.gpus for n in nodes):g} GPUs"
-    each = _counted(share.cpus, "CPU") + (f" and {share.gpus:g} GPUs" if share.gpus else "")
+    cpus, gpus = sum(n.cpus for n in nodes), sum(n.gpus for n in nodes)
+    has = f"{_counted(len(nodes), 'node')}, {_counted(cpus, 'CPU')}, {_counted(gpus, 'GPU')}"
+    each = _counted(share.cpus, "CPU") + (f" and {_counted(share.gpus, 'GPU')}" if share.gpus else "")
     takes = f"a trial takes {each}" if share.workers == 1 else f"a trial takes {share.workers} workers of {each}"
     overhead = INLINE_SECONDS if share.workers == 1 else GROUP_SECONDS
     lines = [f"cluster: {has}; {takes}, {share.concurrency} at once"]
@@ -54,5 +57,5 @@ def check_workers(config: TrainConfig, workers: int) -> None:
         )
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
+def _counted(number: float, what: str) -> str:
+    return f"{number:g} {what}" + ("" if number == 1 else "s")

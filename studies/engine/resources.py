@@ -9,6 +9,7 @@ from pathlib import Path
 from sefar.errors import ConfigError
 
 TRIAL_MEMORY_BYTES = 2**30  # of a worker with its interpreter, roughly
+DRIVER_MEMORY_BYTES = 2**30  # of what drives a trial's workers, all of it on the head node
 NO_CPUS = (
     "the Ray cluster has no CPUs; start a node with --num-cpus of at least 1 (where an autoscaler brings nodes it may "
     "have none yet: keep those up that a run needs, with min_workers or minReplicas)"
@@ -96,10 +97,18 @@ def share_out(
             "now; leave the flag out or start nodes"
         )
     fits_memory = sum(int(min(n.fits(1, each_gpus), n.memory_bytes / TRIAL_MEMORY_BYTES)) for n in nodes)
-    at_once = max(1, min(concurrency or fits_memory // workers, trials_left))
+    at_once = max(1, min(concurrency or _trials_in_memory(fits_memory, workers, nodes), trials_left))
     needed = at_once * workers
     each = next(c for c in range(cpus // needed, 0, -1) if sum(n.fits(c, each_gpus) for n in nodes) >= needed)
     return Share(cpus=each, gpus=each_gpus, concurrency=at_once, workers=workers)
+
+
+def _trials_in_memory(slots: int, workers: int, nodes: list[Node]) -> int:
+    """Trials at once for which there is memory, where so many workers would find theirs."""
+    if workers == 1:
+        return slots
+    of_trial = workers * TRIAL_MEMORY_BYTES + DRIVER_MEMORY_BYTES
+    return int(min(slots // workers, sum(n.memory_bytes for n in nodes) / of_trial))
 
 
 def _check_gpus(each: float, workers: int, nodes: list[Node]) -> None:

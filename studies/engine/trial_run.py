@@ -256,21 +256,31 @@ class TrialRun:
         self.logs.close()
 
 
-def record_failure(spec: TrialSpec, settings: RunSettings, planned: int, line: str) -> None:
-    """Record from outside that a trial failed, unless it has itself said how it ended.
+def record_end(spec: TrialSpec, settings: RunSettings, planned: int, changes: dict[str, Any]) -> TrialWriter | None:
+    """Record from outside how a trial ended, unless it has itself said better.
+
+    Args:
+        spec: the trial.
+        settings: of the run.
+        planned: trials planned for the scope.
+        changes: to the trial's row; ``status`` among them.
+
+    Returns:
+        What has written the row, or may have it still to deliver; None where the trial's own word stands.
 
     Raises:
         StoreError: the store cannot be read or written.
     """
-    store = ResultStore(settings.store)
+    store = ResultStore(settings.store, patience_seconds=settings.patience_seconds)
     rows = store.trials(study=spec.study, scope=spec.scope, trial_id=spec.trial_id).to_dict("records")
     row: dict[Any, Any] = rows[0] if rows else trial_row(spec, settings, planned)
-    if row["status"] != RUNNING:
-        return
+    if row["status"] not in (RUNNING, changes["status"]):
+        return None
     attempt = int(row.pop("attempt", 1))
     kept = {str(k): v for k, v in row.items() if v == v and k not in ("study", "scope", "trial_id")}
-    changes = {"status": FAILED, "error": line, "updated_at": _now()}
-    TrialWriter(store, spec.study, spec.scope, spec.trial_id, attempt).trial(kept | changes)
+    writer = TrialWriter(store, spec.study, spec.scope, spec.trial_id, attempt)
+    writer.trial(kept | {"updated_at": _now()} | changes)
+    return writer
 
 
 def _now() -> str:

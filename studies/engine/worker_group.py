@@ -103,6 +103,10 @@ def lead(
                 answer(step, {"done": True, "failed": one_line(error), "fatal": True, "epoch": known_epoch or 0})
             except SefarError as error:
                 answer(step, {"done": True, "failed": one_line(error), "epoch": known_epoch or 0})
+    except Exception as error:
+        if run is not None:
+            run.logs.failed(error)
+        raise
     finally:
         if run is not None:
             run.close()

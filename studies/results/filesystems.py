@@ -21,6 +21,7 @@ CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 10.0  # a request that moves no byte for so long is given up
 ATTEMPTS = 2  # of a request within the SDK: a part of a large upload is sent again without the others
 S3_KEYS = ("endpoint_override", "region", "scheme", "tls_ca_file_path")
+GOOGLE_PATIENCE = "retry_limit_seconds"  # the library's own is a quarter of an hour
 LOCAL_REGION = "us-east-1"  # servers other than Amazon's accept it; without one the SDK would ask the network
 
 
@@ -39,8 +40,11 @@ def open_filesystem(uri: str, patience_seconds: float = PATIENCE_SECONDS) -> tup
             bucket = root.partition("/")[0]
             options["region"] = persist(lambda: fs.resolve_s3_region(bucket), uri, "found", patience_seconds)
         return _s3(options), root
+    added = ""
+    if uri.startswith(("gs://", "gcs://")) and GOOGLE_PATIENCE not in uri:
+        added = ("&" if "?" in uri else "?") + f"{GOOGLE_PATIENCE}={SILENCE_SECONDS:.0f}"
     try:
-        filesystem, root = fs.FileSystem.from_uri(uri)
+        filesystem, root = fs.FileSystem.from_uri(uri + added)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise StoreError(f"{uri}: not a place results can lie ({error}); give a local path, s3://… or gs://…") from None
     return filesystem, root

@@ -165,7 +165,9 @@ class ResultStore:
             empty = spec.schema.empty_table().to_pandas()
             frame = empty.assign(study=pd.Series(dtype=str), scope=pd.Series(dtype=str))
         else:
-            frame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+            # files of older versions lack columns: these are null
+            known = spec.schema if wanted is None else pa.schema([f for f in spec.schema if f.name in wanted])
+            frame = pa.concat_tables([*tables, known.empty_table()], promote_options="permissive").to_pandas()
         if not all_attempts:
             frame = frame.sort_values("attempt", kind="stable").drop_duplicates(
                 ["study", "scope", *spec.key], keep="last"

@@ -35,6 +35,7 @@ GIB = 2**30
         ([Node(16, 4), Node(16, 4)], {"workers": 4}, Share(4, 1.0, 2, workers=4)),
         ([Node(16, 4)], {"workers": 2, "gpus_per_worker": 2}, Share(8, 2, 1, workers=2)),
         ([Node(8, memory_bytes=3.5 * GIB)], {"workers": 2}, Share(4, 0.0, 1, workers=2)),
+        ([Node(8, memory_bytes=8.2 * GIB)], {"workers": 2}, Share(2, 0.0, 2, workers=2)),  # drivers want theirs too
     ],
 )
 def test_shares(nodes, options, share):

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from sefar.errors import StoreError
+from studies.engine import checkpoints
 from studies.engine.checkpoints import CheckpointFolder
 from studies.engine.trial_run import RunSettings, TrialRun
 from studies.results import filesystems, spool
@@ -49,6 +50,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Short times, a spool of the test's own, and a process that has met no outage yet."""
     monkeypatch.setenv("SEFAR_SPOOL", str(tmp_path / "spool"))
     monkeypatch.setattr(filesystems, "ATTEMPTS", 1)
+    monkeypatch.setattr(checkpoints, "SAVE_SHARE", 1.0)
     monkeypatch.setattr(spool, "WRITE_PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr(spool, "TRY_EVERY_SECONDS", 0.05)
     monkeypatch.setattr(spool, "TRIES_SHARE", 1.0)
@@ -207,6 +209,24 @@ def test_a_checkpoint_waits_and_is_found_again(server, uri):
             folder.load("t0")
     assert folder.load("t0")["epoch"] == 3
     assert waiting_files(Location(uri)) == []
+
+
+def test_checkpoints_of_short_epochs_are_not_all_put_on_an_object_store(uri, monkeypatch, tmp_path):
+    monkeypatch.setattr(checkpoints, "SAVE_SHARE", 1e-9)
+    ResultStore(uri, create=True)
+    remote = CheckpointFolder(Location(uri).sibling(".work/checkpoints/s"))
+    store = ResultStore(str(tmp_path / "store"), create=True)
+    local = CheckpointFolder(store.location.sibling(".work/checkpoints/s"))
+    for number in (1, 2, 3):
+        for folder in (remote, local):
+            folder.save("t0", {"epoch": number})
+    assert remote.load("t0")["epoch"] == 1 and local.load("t0")["epoch"] == 3
+    remote.save("t1", {"epoch": 7})
+    assert remote.load("t1")["epoch"] == 7
+    monkeypatch.setattr(checkpoints, "LONGEST_GAP_SECONDS", 0.0)
+    for number in (8, 9):
+        remote.save("t2", {"epoch": number})
+    assert remote.load("t2")["epoch"] == 9
 
 
 def test_rows_arrive_before_the_checkpoint_that_follows_them(server, uri, monkeypatch):

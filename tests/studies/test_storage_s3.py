@@ -100,6 +100,13 @@ def test_a_malformed_place_is_refused(uri, environment, text):
     assert "secret@" not in str(caught.value)
 
 
+def test_google_storage_is_given_up_in_time():
+    for uri in ("gs://anonymous@b/x", "gs://anonymous@b/x?scheme=http"):
+        opened, root = filesystems.open_filesystem(uri)
+        _, (options,) = opened.__reduce__()
+        assert root == "b/x" and options["retry_time_limit"].total_seconds() == filesystems.SILENCE_SECONDS
+
+
 def test_a_store_is_written_and_read_by_environment_alone(server, bucket):
     store = ResultStore(f"s3://{bucket}/runs/store", create=True)
     writer = store.writer("s", SCOPE, "t0")

@@ -127,6 +127,23 @@ def test_a_foreign_folder_is_refused_and_left_alone(tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_a_store_of_an_older_version_lacks_columns_and_reads_as_null(store):
+    """Before confirmation, distributed trials and logs there were fewer columns."""
+    writer = store.writer("s", SCOPE, "old")
+    writer.trial({"number": 0, "status": "finished", "stage": "search"})
+    path = Path(store.uri, writer.path("trials"))
+    added = ["confirms", "train_seed", "workers", "updated_at", "log"]
+    pq.write_table(pq.read_table(path, partitioning=None).drop_columns(added), path)
+    row = store.trials().iloc[0]
+    assert row.status == "finished" and all(pd.isna(row[name]) for name in added)
+    assert store.trials(columns=["log", "no_such"]).columns.tolist() == ["study", "scope", "trial_id", "attempt", "log"]
+    new = {"status": "running", "workers": 2, "updated_at": "2026-01-01T00:00:00+00:00", "train_seed": 3}
+    store.writer("s", SCOPE, "young").trial(new)
+    rows = store.trials().set_index("trial_id")
+    assert pd.isna(rows.workers["old"]) and rows.workers["young"] == 2 and rows.train_seed["young"] == 3
+    assert store.problems() == []
+
+
 def test_a_newer_or_damaged_marker_is_refused(store):
     marker = Path(store.uri, MARKER)
     marker.write_text(json.dumps({"format": "sefar-results", "schema_version": 99}))
