@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Any
 
 from ray.tune import Callback
@@ -70,7 +69,6 @@ class Bookkeeper(Callback):
         self._amend(trial, TrialSpec.from_json(trial.config["spec"]), {"status": FAILED, "error": lines})
 
     def _amend(self, trial: Any, spec: TrialSpec, changes: dict[str, Any]) -> None:
-        changes |= {"updated_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
         try:
             fresh = trial_row(spec, self.settings, trial.config["planned"])
             self._amendments.add(spec.study, spec.scope, spec.trial_id, changes, fresh)

@@ -26,10 +26,11 @@ from studies.engine.memory import cap_gpu_memory
 from studies.engine.resources import Share
 from studies.engine.spec import TrialSpec
 from studies.engine.temporary import make_folder, remove_folder
-from studies.engine.trial_run import RunSettings, TrialRun, one_line, record_end
+from studies.engine.trial_run import RunSettings, TrialRun, one_line, trial_row
 from studies.engine.worker_group import STEP_TIMEOUT, Leader, Line, follow, lead
 from studies.engine.workload import Trains, load_workload
 from studies.results.schema import FAILED
+from studies.results.store import ResultStore
 
 log = logging.getLogger(__name__)
 
@@ -132,10 +133,12 @@ class _Drive:
             log.warning("trial %s: its workers ended (%s); others take it up", self._spec.trial_id, line)
 
     def _record(self, line: str) -> None:
-        failure = {"status": FAILED, "error": line}
-        writer = record_end(self._spec, self._settings, self._planned["planned"], failure)
+        spec, patience = self._spec, self._settings.patience_seconds
+        store = ResultStore(self._settings.store, patience_seconds=patience)
+        fresh = trial_row(spec, self._settings, self._planned["planned"])
+        writer = store.amend(spec.study, spec.scope, spec.trial_id, {"status": FAILED, "error": line}, fresh)
         if writer is not None:
-            writer.flush(self._settings.patience_seconds)
+            writer.flush(patience)
 
     def close(self) -> None:
         """Send the workers home."""

@@ -82,20 +82,15 @@ def connected(cluster: Cluster) -> Iterator[None]:
     started = time.perf_counter()
     # in this order: ray.init sets a SIGTERM handler too
     local = cluster.address == "local"
-    with explained(), _started(quiet, cluster.workers > 1) if local else _joined(quiet, cluster.address):
+    with explained(), _started(quiet) if local else _joined(quiet, cluster.address):
         log.info("Ray is up after %.1f s", time.perf_counter() - started)
         with _interruptible():
             yield
 
 
 @contextmanager
-def _started(quiet: dict[str, Any], dashboard: bool) -> Iterator[None]:
-    """Ray on this machine, with a folder of its own that goes when it ends.
-
-    Args:
-        quiet: arguments of ``ray.init``.
-        dashboard: with it the placement group of a trainer whose driver died is freed.
-    """
+def _started(quiet: dict[str, Any]) -> Iterator[None]:
+    """Ray on this machine, with a folder of its own that goes when it ends."""
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     remove_abandoned()
     folder = make_folder("ray")
@@ -104,7 +99,7 @@ def _started(quiet: dict[str, Any], dashboard: bool) -> Iterator[None]:
             ray.init(
                 address="local",
                 num_cpus=len(os.sched_getaffinity(0)),
-                include_dashboard=dashboard,
+                include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
                 runtime_env={"env_vars": {"PYTHONPATH": paths, **QUIET}},
                 _temp_dir=folder,

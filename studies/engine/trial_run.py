@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import logging
 import math
@@ -19,9 +18,9 @@ from studies.engine.checkpoints import CheckpointFolder
 from studies.engine.spec import TrialSpec
 from studies.engine.trial_logs import TrialLogs
 from studies.engine.workload import DEFAULT_WORKLOAD, Trains, load_workload
-from studies.results.schema import FAILED, FINISHED, METRIC, RUNNING
+from studies.results.schema import FAILED, FINISHED, METRIC, RUNNING, now
 from studies.results.storage import Location
-from studies.results.store import ResultStore, TrialWriter
+from studies.results.store import ResultStore
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +96,7 @@ def trial_row(spec: TrialSpec, settings: RunSettings, planned: int) -> dict[str,
         "host": platform.node(),
         "processes": settings.processes,
         "workers": settings.workers,
-        "started_at": _now(),
+        "started_at": now(),
         **settings.study,
         **settings.versions,
         **{f"config.{key}": value for key, value in config.flatten().items()},
@@ -240,7 +239,7 @@ class TrialRun:
 
     def _record(self) -> None:
         self._costs()
-        self.row["updated_at"] = _now()
+        self.row["updated_at"] = now()
         self.writer.trial(self.row)
 
     def _costs(self) -> None:
@@ -254,37 +253,6 @@ class TrialRun:
             self.trainer.close()
         self.trainer = None
         self.logs.close()
-
-
-def record_end(spec: TrialSpec, settings: RunSettings, planned: int, changes: dict[str, Any]) -> TrialWriter | None:
-    """Record from outside how a trial ended, unless it has itself said better.
-
-    Args:
-        spec: the trial.
-        settings: of the run.
-        planned: trials planned for the scope.
-        changes: to the trial's row; ``status`` among them.
-
-    Returns:
-        What has written the row, or may have it still to deliver; None where the trial's own word stands.
-
-    Raises:
-        StoreError: the store cannot be read or written.
-    """
-    store = ResultStore(settings.store, patience_seconds=settings.patience_seconds)
-    rows = store.trials(study=spec.study, scope=spec.scope, trial_id=spec.trial_id).to_dict("records")
-    row: dict[Any, Any] = rows[0] if rows else trial_row(spec, settings, planned)
-    if row["status"] not in (RUNNING, changes["status"]):
-        return None
-    attempt = int(row.pop("attempt", 1))
-    kept = {str(k): v for k, v in row.items() if v == v and k not in ("study", "scope", "trial_id")}
-    writer = TrialWriter(store, spec.study, spec.scope, spec.trial_id, attempt)
-    writer.trial(kept | {"updated_at": _now()} | changes)
-    return writer
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def one_line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -122,6 +123,11 @@ TABLES = {
         ("trial_id", "epoch", "confidence_low", "spread_low"), pa.schema(KEYS + REGULATION), whole_attempts=True
     ),
 }
+
+
+def now() -> str:
+    """A moment as the rows have it: UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def to_table(table: str, rows: Iterable[Mapping[str, Any]] | pd.DataFrame, *, trial_id: str, attempt: int) -> pa.Table:

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from sefar.errors import StoreError
 from studies.results.outage import PATIENCE_SECONDS, StorageOutage
-from studies.results.schema import RUNNING, SCHEMA_VERSION, TABLES
+from studies.results.schema import RUNNING, SCHEMA_VERSION, TABLES, now
 from studies.results.spool import deliver_leftovers, waiting_names
 from studies.results.storage import Location
 from studies.results.writer import TrialWriter, part_name
@@ -234,7 +234,7 @@ class ResultStore:
 
     def amend(
         self, study: str, scope: str, trial_id: str, changes: Mapping[str, Any], fresh: Mapping[str, Any]
-    ) -> None:
+    ) -> TrialWriter | None:
         """Record the end of a trial that could not write it itself; what a trial has said of its own end holds.
 
         Args:
@@ -244,6 +244,9 @@ class ResultStore:
             changes: columns of ``trials`` to set, the status among them.
             fresh: the row, should the trial never have written one.
 
+        Returns:
+            What has written the row, or may have it still to deliver; None where the trial's own word stands.
+
         Raises:
             StorageOutage: the storage does not answer, so that it is not known what the trial has written.
         """
@@ -251,11 +254,13 @@ class ResultStore:
             raise StorageOutage(f"{self.uri}: does not answer; {len(left)} files wait on this machine", "no answer")
         rows = self.trials(study=study, scope=scope, trial_id=trial_id).to_dict("records")
         if rows and rows[0]["status"] not in (RUNNING, changes["status"]):
-            return
+            return None
         row: dict[Any, Any] = rows[0] if rows else dict(fresh)
         attempt = int(row.pop("attempt", 1))
         kept = {str(k): v for k, v in row.items() if v == v and k not in ("study", "scope", "trial_id")}
-        TrialWriter(self, study, scope, trial_id, attempt).trial(kept | dict(changes))
+        writer = TrialWriter(self, study, scope, trial_id, attempt)
+        writer.trial(kept | {"updated_at": now()} | dict(changes))
+        return writer
 
 
 def _last_attempts(files: list[StoreFile]) -> list[StoreFile]:

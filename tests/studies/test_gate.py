@@ -12,7 +12,7 @@ import pytest
 from sefar.config import TrainConfig
 from sefar.errors import StoreError
 from studies.engine.gate import Gate
-from studies.engine.trial_run import RunSettings, TrialRun, record_end
+from studies.engine.trial_run import RunSettings, TrialRun, trial_row
 from studies.engine.worker_group import Leader, follow, lead
 from studies.results.store import ResultStore
 from tests.studies.test_trial_run import BROKEN, only_row, settings_of, spec_of
@@ -197,13 +197,18 @@ def test_other_errors_end_the_worker_and_the_trial_is_let_go(tmp_path, monkeypat
 
 def test_an_end_seen_from_outside_is_recorded_unless_the_trial_has_said_better(tmp_path):
     settings, spec = settings_of(tmp_path), spec_of()
-    assert record_end(spec, settings, 4, {"status": "failed", "error": "worker 0: died"})
+    store = ResultStore(settings.store)
+
+    def record(of: Any, changes: dict[str, Any]) -> Any:
+        return store.amend(of.study, of.scope, of.trial_id, changes, trial_row(of, settings, 4))
+
+    assert record(spec, {"status": "failed", "error": "worker 0: died"})
     row = only_row(settings)
     assert (row["status"], row["error"], row["planned"], row["attempt"]) == ("failed", "worker 0: died", 4, 1)
     trial = TrialRun(replace(spec, trial_id="t1"), settings, 4)
     trial.step()
-    assert record_end(trial.spec, settings, 4, {"status": "pruned"})
+    assert record(trial.spec, {"status": "pruned"})
     rows = ResultStore(settings.store).trials(trial_id="t1").to_dict("records")
     assert [(r["status"], r["epochs_done"]) for r in rows] == [("pruned", 1)]
-    assert record_end(trial.spec, settings, 4, {"status": "failed", "error": "late"}) is None
+    assert record(trial.spec, {"status": "failed", "error": "late"}) is None
     assert ResultStore(settings.store).trials(trial_id="t1").status.tolist() == ["pruned"]

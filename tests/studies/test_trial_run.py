@@ -186,7 +186,7 @@ def test_the_row_says_which_trial_it_is_and_where_its_log_lies(tmp_path):
 def test_every_write_of_the_row_says_when(tmp_path, monkeypatch):
     settings = settings_of(tmp_path)
     times = iter(f"2030-01-01T00:00:{n:02}+00:00" for n in range(60))
-    monkeypatch.setattr("studies.engine.trial_run._now", lambda: next(times))
+    monkeypatch.setattr("studies.engine.trial_run.now", lambda: next(times))
     trial, seen = TrialRun(spec_of(), settings, 2), []
     for _ in range(3):
         seen.append(only_row(settings)["updated_at"])
