@@ -173,7 +173,7 @@ def test_a_full_disk_is_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 
 def test_an_object_store_gets_them_now_and_then_and_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial_logs.tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr("studies.engine.temporary.TMP", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
     far = FarAway(tmp_path / "far")
     logs = TrialLogs(far, "st", "a")
