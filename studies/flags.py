@@ -40,7 +40,7 @@ def at_least(kind: Callable[[str], Any], least: float) -> Callable[[str], Any]:
 
 
 def one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
-    """An argument's type: one of some names."""
+    """An argument's type: one of some names; `listed` shows them in the usage."""
 
     def parse(text: str) -> str:
         if text not in choices:
@@ -48,3 +48,8 @@ def one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def listed(choices: tuple[str, ...]) -> str:
+    """A flag's metavar: ``{a,b}``."""
+    return f"{{{','.join(choices)}}}"

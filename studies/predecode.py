@@ -25,7 +25,7 @@ from sefar.data.loaders import open_store  # noqa: E402
 from sefar.data.scopes import load_scope  # noqa: E402
 from sefar.errors import DataError  # noqa: E402
 from sefar.recipes import recipe  # noqa: E402
-from studies.flags import Parser, at_least, one_of  # noqa: E402
+from studies.flags import Parser, at_least, listed, one_of  # noqa: E402
 
 
 def parser() -> Parser:
@@ -37,7 +37,10 @@ def parser() -> Parser:
     add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings, e.g. loader.frame_store_folder=/frames")
     add("--root", default="data", help="folder of the data sets, the same on all nodes: %(default)s")
     add(
-        "--address", type=one_of(("auto", "local")), help="as of scope_sweep.py; default: auto in a Ray job, else local"
+        "--address",
+        type=one_of(("auto", "local")),
+        metavar=listed(("auto", "local")),
+        help="as of scope_sweep.py; default: auto in a Ray job, else local",
     )
     add("--cpus-per-task", type=at_least(float, 0.1), default=1.0, metavar="N", help="CPUs a task: %(default)s")
     add("--each-node", action="store_true", help="fill the store of every node: its folder is the node's own")

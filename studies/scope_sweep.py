@@ -21,11 +21,11 @@ sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or ".").resolve() not
 from sefar.cli import run_reporting_errors  # noqa: E402
 from sefar.errors import SefarError  # noqa: E402
 from studies.engine.dry_run import describe  # noqa: E402
-from studies.engine.options import study_of, sweep_options, sweep_parser  # noqa: E402
+from studies.engine.options import in_ray_job, lasting, study_of, sweep_options, sweep_parser  # noqa: E402
 from studies.engine.space import SCOPE_SWEEP  # noqa: E402
 from studies.engine.spec import Study  # noqa: E402
 from studies.engine.sweep import run_sweep  # noqa: E402
-from studies.results.report import failures, print_report  # noqa: E402
+from studies.results.report import failures, print_report, search_rows  # noqa: E402
 from studies.results.schema import RUNNING  # noqa: E402
 from studies.results.store import ResultStore  # noqa: E402
 
@@ -41,6 +41,9 @@ def run(flags: argparse.Namespace) -> None:
     if flags.dry_run:
         describe(study, options, say)
         return
+    if in_ray_job() and not {flags.store, flags.root} <= {options.store, str(study.base.scope.root)}:
+        say(f"results go to {options.store}, clips lie in {study.base.scope.root}: in a Ray job, whose own folder Ray")
+        say("deletes, relative paths count from the home folder")
     store = run_sweep(study, options, say)
     report(study, store, flags)
 
@@ -56,15 +59,14 @@ def report(study: Study, store: ResultStore, flags: argparse.Namespace) -> None:
     trials, epochs = store.trials(study=study.name), store.epochs(study=study.name)
     scopes = [s for s in study.scopes.values if (trials.scope == s).any()]
     print_report(trials, scopes, say)
-    folder = Path(store.uri).parent if store.location.is_local else Path("runs").absolute()
+    folder = Path(store.uri).parent if store.location.is_local else Path(lasting("runs"))
     path = folder / f"{study.name}.png"
     try:
-        picture = str(learning_curves(trials, epochs, scopes, path))
+        drawn = search_rows(trials).scope.isin(scopes).any()
+        picture = str(learning_curves(trials, epochs, scopes, path)) if drawn else "none; no search trial has started"
     except OSError as error:
         picture = f"none; {path} cannot be written ({error.strerror or error}), nothing else is lost"
     say(f"\nstore:   {store.uri}\npicture: {picture}")
-    if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") and "://" not in flags.store and not os.path.isabs(flags.store):
-        say("note:    the store lies in the job's working directory, which Ray deletes; give --store a shared path")
     if (reason := failures(trials)) is not None:
         raise SefarError(reason)
     python = os.path.relpath(sys.executable)

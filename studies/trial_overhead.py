@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or ".").resolve() not in (ROOT, ROOT / "studies")]
 
 from sefar.cli import run_reporting_errors  # noqa: E402
-from studies.engine.options import Parser, at_least  # noqa: E402
 from studies.engine.overhead import measure, measure_writes  # noqa: E402
+from studies.flags import Parser, at_least  # noqa: E402
 
 
 def parser() -> Parser:
@@ -29,7 +29,7 @@ def parser() -> Parser:
     add("--epochs", type=at_least(int, 1), default=2, metavar="N", help="of each: %(default)s")
     add("--workers", type=at_least(int, 1), default=1, metavar="N", help="measure trials of N workers too")
     add("--write-epochs", type=at_least(int, 2), default=20, metavar="N", help="of the trial that writes: %(default)s")
-    add("--root", default=str(ROOT / "data"), metavar="PATH", help="where the clips lie: %(default)s")
+    add("--root", default="data", metavar="PATH", help="where the clips lie: %(default)s")
     add("--traceback", action="store_true", help="show where an error came from")
     return made
 

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 2
 ENCODINGS = ("raw", "jpeg", "off")
-NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
+NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR)
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
 MAX_OPEN = 256
 """Clips mapped at a time: each holds a file descriptor, of which a process often has no more than 1024."""

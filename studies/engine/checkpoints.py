@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from pathlib import Path
@@ -10,9 +11,13 @@ from urllib.parse import quote
 
 from sefar.errors import CheckpointError, StoreError
 from sefar.training.checkpoint import load_checkpoint, save_checkpoint
-from studies.results.outage import is_passing, persist
+from studies.results.outage import StorageOutage, is_passing, persist
+from studies.results.schema import FINISHED, PRUNED
 from studies.results.spool import Spool, deliver
 from studies.results.storage import Location
+from studies.results.store import ResultStore
+
+log = logging.getLogger(__name__)
 
 SAVE_SHARE = 0.01  # of a trial's time at most goes into checkpoints on an object store,
 LONGEST_GAP_SECONDS = 30.0  # unless more than this would have to be trained again
@@ -45,7 +50,9 @@ class CheckpointFolder:
         def put(patience_seconds: float) -> None:
             if self.location.is_local:
                 path = Path(self.location.root, name)
-                persist(lambda: _save(path, state), self.location.where(name), "written", patience_seconds)
+                persist(
+                    lambda: self._save_in_place(path, state), self.location.where(name), "written", patience_seconds
+                )
                 return
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder, "checkpoint.pt")
@@ -58,6 +65,10 @@ class CheckpointFolder:
             raise StoreError(str(error)) from error
         took = time.monotonic() - started
         self._next_save[trial_id] = started + min(took / SAVE_SHARE, LONGEST_GAP_SECONDS)
+
+    def _save_in_place(self, path: Path, state: dict[str, Any]) -> None:
+        self.location.require_folder()
+        _save(path, state)
 
     def load(self, trial_id: str) -> dict[str, Any] | None:
         """The trial's checkpoint; None when there is none. One that waits on this machine is delivered first.
@@ -80,6 +91,29 @@ class CheckpointFolder:
     def remove(self, trial_id: str) -> None:
         """Delete the trial's checkpoint."""
         self._spool.remove(self._name(trial_id))
+
+    def flush(self, trial_id: str, patience_seconds: float) -> None:
+        """Wait until the trial's checkpoint has arrived, if it waits on this machine.
+
+        Raises:
+            StoreError: the storage did not answer in time; the message says where it waits.
+        """
+        self._spool.flush([self._name(trial_id)], patience_seconds)
+
+    def waits(self, trial_id: str) -> bool:
+        """Whether the trial's checkpoint waits on this machine."""
+        return self._spool.waits([self._name(trial_id)])
+
+    def remove_ended(self, store: ResultStore, study: str) -> None:
+        """Delete what outages have left of trials that the store says are finished or pruned; best effort."""
+        try:
+            if there := set(self.location.files()):
+                rows = store.trials(study=study, columns=["status"])
+                for trial_id in rows.trial_id[rows.status.isin([FINISHED, PRUNED])]:
+                    if self._name(trial_id) in there:
+                        self.remove(trial_id)
+        except StorageOutage as outage:
+            log.warning("%s; checkpoints of ended trials stay there until the next run", outage)
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:

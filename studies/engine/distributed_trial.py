@@ -23,7 +23,7 @@ from sefar.training.distributed import World
 from studies.engine.gate import ALONE_SECONDS, Gate
 from studies.engine.group_trainer import ENVIRONMENT, GroupTrainer, beside_driver
 from studies.engine.memory import cap_gpu_memory
-from studies.engine.resources import Share
+from studies.engine.resources import HEAD, Share
 from studies.engine.spec import TrialSpec
 from studies.engine.temporary import make_folder, remove_folder
 from studies.engine.trial_run import RunSettings, TrialRun, one_line, trial_row
@@ -34,7 +34,6 @@ from studies.results.store import ResultStore
 
 log = logging.getLogger(__name__)
 
-HEAD = "node:__internal_head__"  # Ray gives the head node 1 of it: drivers stay off nodes that come and go
 GROUP_DEATHS = 2  # worker groups in a row, without an epoch between, that may die before the trial counts as failed
 FAREWELL_SECONDS = 10.0  # after the run's end, for a worker that another one has left in the middle of a step
 CLOSE_SECONDS = 30.0  # for the workers to leave in order
@@ -134,7 +133,7 @@ class _Drive:
 
     def _record(self, line: str) -> None:
         spec, patience = self._spec, self._settings.patience_seconds
-        store = ResultStore(self._settings.store, patience_seconds=patience)
+        store = ResultStore(self._settings.store, known=True, patience_seconds=patience)
         fresh = trial_row(spec, self._settings, self._planned["planned"])
         writer = store.amend(spec.study, spec.scope, spec.trial_id, {"status": FAILED, "error": line}, fresh)
         if writer is not None:

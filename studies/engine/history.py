@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from sefar.config import TrainConfig
 from sefar.errors import ConfigError, StoreError, nearest
 from studies.engine.space import Space
 from studies.engine.spec import Study, TrialSpec
-from studies.results.schema import CONFIRM, DEFAULT, METRIC, SEARCH
+from studies.results.schema import CONFIRM, DEFAULT, METRIC, RUNNING, SEARCH, text_of
 from studies.results.store import ResultStore
 
 
@@ -29,6 +29,7 @@ class PastTrial:
         planned: trials planned for the scope when it started.
         split_hash: of the label split it saw; empty if it never got that far.
         seconds: it has taken.
+        plans: trials planned for each scope of the run that wrote it last; empty in rows that do not say it.
     """
 
     spec: TrialSpec
@@ -37,6 +38,7 @@ class PastTrial:
     planned: int = 0
     split_hash: str = ""
     seconds: float = 0.0
+    plans: dict[str, int] = field(default_factory=dict)
 
     @property
     def value(self) -> float:
@@ -78,15 +80,30 @@ def _past(row: dict[Any, Any], values: dict[int, float]) -> PastTrial:
         role=row["role"],
         config=json.loads(row["config_json"]),
         parameters=json.loads(row["parameters"]),
-        stage=_text(row["stage"]) or SEARCH,
-        confirms=_text(row.get("confirms")),
+        stage=text_of(row["stage"]) or SEARCH,
+        confirms=text_of(row.get("confirms")),
     )
     seconds = row["seconds"] if row["seconds"] == row["seconds"] else 0.0
-    return PastTrial(spec, row["status"], values, int(row["planned"]), _text(row["split_hash"]), seconds or 0.0)
+    return PastTrial(
+        spec,
+        row["status"],
+        values,
+        planned=int(row["planned"]),
+        split_hash=text_of(row["split_hash"]),
+        seconds=seconds or 0.0,
+        plans=json.loads(text_of(row.get("plans")) or "{}"),
+    )
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""  # null reads as NaN or None
+def plan_column(planned: dict[str, int]) -> dict[str, str]:
+    """What each row of a run says of its plan, also for scopes whose turn never comes in it."""
+    return {"plans": json.dumps(planned)}
+
+
+def seconds_per_epoch(history: Iterable[PastTrial]) -> float | None:
+    """What an epoch took in earlier trials."""
+    took = [past.seconds / len(past.values) for past in history if past.values and past.seconds > 0]
+    return sum(took) / len(took) if took else None
 
 
 def _check_same(rows: pd.DataFrame, study: Study, uri: str) -> None:
@@ -143,10 +160,29 @@ def planned_trials(study: Study, history: list[PastTrial], extend: int) -> dict[
     """Search trials each scope shall have in the end: what is asked for or planned before, and `extend` more."""
     plan = {}
     for scope in study.scopes.values:
-        past = searched(history, scope)
-        before = max((max(p.planned, p.spec.number + 1) for p in past), default=0)
+        before = _planned_before(history, scope)
         plan[scope] = before + extend if extend and before else max(study.trials, before)
     return plan
+
+
+def _planned_before(history: list[PastTrial], scope: str) -> int:
+    """Trials that the runs so far have planned for the scope; 0 for one that is new."""
+    own = (max(p.planned, p.spec.number + 1) for p in searched(history, scope))
+    return max([*own, *(p.plans.get(scope, 0) for p in history)], default=0)
+
+
+def search_trials_left(history: list[PastTrial], planned: Mapping[str, int]) -> int:
+    """Search trials of a plan to run or to take up again."""
+    left = 0
+    for scope, trials in planned.items():
+        past = searched(history, scope)
+        left += sum(p.status == RUNNING for p in past) + len(free_numbers(trials, past))
+    return left
+
+
+def may_extend(study: Study, history: list[PastTrial]) -> bool:
+    """Whether all that the runs so far have planned for the search has ended."""
+    return not search_trials_left(history, {scope: _planned_before(history, scope) for scope in study.scopes.values})
 
 
 def free_numbers(planned: int, past: Iterable[PastTrial]) -> list[int]:

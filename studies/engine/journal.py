@@ -48,7 +48,7 @@ class Journal:
     """
 
     def __init__(self, location: Location, name: str) -> None:
-        self._location, self._name = location, name
+        self._location, self._marker, self._name = location, location.marker, name
         self._lines: list[bytes] = []
         self._bytes_written: int | None = None  # size of the file as far as known; None: it is to be written anew
         self._complained = False
@@ -69,7 +69,7 @@ class Journal:
         return self.__dict__ | {"_location": self._location.uri, "_upload": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state | {"_location": Location(state["_location"])})
+        self.__dict__.update(state | {"_location": Location(state["_location"], marker=state["_marker"])})
 
     @property
     def path(self) -> str:
@@ -113,6 +113,7 @@ class Journal:
         self._guarded(self._write)
 
     def _write(self) -> None:
+        self._location.require_folder()  # without waiting: the search does not need the file
         data = b"".join(self._lines)
         self._location.write(self._name, data)
         self._bytes_written = len(data)

@@ -14,7 +14,7 @@ from studies.engine.space import Space
 from studies.engine.space_file import load_space
 from studies.engine.spec import Axis, Study
 from studies.engine.sweep import SweepOptions
-from studies.flags import Parser, at_least, one_of
+from studies.flags import Parser, at_least, listed, one_of
 from studies.presets import PRESETS, preset
 
 ADDRESSES = ("auto", "local")
@@ -26,7 +26,8 @@ def sweep_parser(about: str) -> Parser:
     parser = Parser(description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.epilog = "presets:\n" + "\n".join(f"  {name:8} {p.about}" for name, p in PRESETS.items())
     add = parser.add_argument
-    add("--preset", type=one_of(tuple(PRESETS)), default="default", help="how much work: %(default)s")
+    names = tuple(PRESETS)
+    add("--preset", type=one_of(names), metavar=listed(names), default="default", help="how much work: %(default)s")
     add("--recipe", help="named configuration that trials depart from; default: the preset's")
     add("--scopes", nargs="+", metavar="SCOPE", help="label scopes, e.g. synthgym/event:FX@1pc#0 or lists:DIR")
     add("--trials", type=at_least(int, 1), metavar="N", help="trials a scope, the two named ones included")
@@ -42,6 +43,7 @@ def sweep_parser(about: str) -> Parser:
     add(
         "--scope-order",
         type=one_of(SCOPE_ORDERS),
+        metavar=listed(SCOPE_ORDERS),
         default=SCOPE_ORDERS[0],
         help="deal trials to the scopes in turn, or finish the cheaper scopes first: %(default)s",
     )
@@ -84,11 +86,18 @@ def sweep_parser(about: str) -> Parser:
     add("--store", default="runs/sweep", help="result store, a path or s3://…, gs://…: %(default)s")
     add("--name", help="name of the study in the store; default: scope-sweep-PRESET")
     add("--resume", action="store_true", help="insist on going on with a study that the store holds")
-    add("--extend", type=at_least(int, 1), default=0, metavar="N", help="run N more trials a scope")
+    add(
+        "--extend",
+        type=at_least(int, 1),
+        default=0,
+        metavar="N",
+        help="run N more trials a scope; what an earlier run has left is finished first, without more",
+    )
     add("--retry-failed", action="store_true", help="take failed trials up again")
     add(
         "--address",
         type=one_of(ADDRESSES),
+        metavar=listed(ADDRESSES),
         help="auto: join a running Ray; local: start one here. Default: auto in a Ray job, else local",
     )
     add(
@@ -128,7 +137,7 @@ def study_of(flags: argparse.Namespace, prefix: str, space: Space) -> Study:
     size = preset(flags.preset)
     name = flags.recipe or size.recipe
     overrides = dict(size.overrides) if name == size.recipe else {}
-    overrides |= {"seed": flags.seed, "scope.root": flags.root if "://" in flags.root else os.path.abspath(flags.root)}
+    overrides |= {"seed": flags.seed, "scope.root": lasting(flags.root)}
     if flags.frame_store_gb is not None:
         overrides["loader.frame_store_gb"] = flags.frame_store_gb
     if flags.allow_missing:
@@ -170,10 +179,25 @@ def _absolute(scope: str) -> str:
     return f"{kind}:{Path(folder).expanduser().absolute()}" if kind in (LISTS, FOLDERS) and folder else scope
 
 
+def lasting(path: str) -> str:
+    """A path made absolute: from the working directory, but in a Ray job, which has its own deleted, from the home.
+
+    URIs stay as they are.
+    """
+    if "://" in path:
+        return path
+    return os.path.abspath(Path.home() / Path(path).expanduser() if in_ray_job() else Path(path).expanduser())
+
+
+def in_ray_job() -> bool:
+    """Whether this process was started by ``ray job submit``."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
 def sweep_options(flags: argparse.Namespace) -> SweepOptions:
     """How the flags want the study run."""
     return SweepOptions(
-        store=flags.store,
+        store=lasting(flags.store),
         resume=flags.resume,
         extend=flags.extend,
         retry_failed=flags.retry_failed,

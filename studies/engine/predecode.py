@@ -7,11 +7,8 @@ cut short leaves nothing behind that is read.
 from __future__ import annotations
 
 import logging
-import os
-import platform
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,18 +18,18 @@ from typing import Any, cast
 import ray
 import ray.data
 from ray.data import DataContext
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sefar.config import TrainConfig
 from sefar.data.frame_estimate import Window
 from sefar.data.loaders import open_store
 from sefar.errors import ConfigError
 from studies.engine.decoding import DECODED, FAILED, THERE, decode_batch, is_there
+from studies.engine.resources import NO_CPUS
 from studies.engine.session import Cluster, connected
+from studies.engine.shared_folder import blind_host, worker_nodes
 
 CLIPS_A_BLOCK = 16  # decoded by one task: seconds of work, so that a lost node costs little
 MOST_BLOCKS = 2000
-PROBE_SECONDS = 120.0
 
 
 @dataclass
@@ -106,7 +103,9 @@ def fill(
         on_clips(filled.there)
     if left:
         with connected(Cluster(address=address)):
-            nodes = _nodes()
+            nodes = worker_nodes()
+            if not nodes:
+                raise ConfigError(NO_CPUS)
             if not each_node:
                 _check_shared(store.root, nodes)
                 outcomes = _stream(config, left, cpus_per_task, None)
@@ -120,37 +119,18 @@ def fill(
     return filled
 
 
-def _nodes() -> list[str]:
-    """Ids of the nodes that have CPUs."""
-    return [n["NodeID"] for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU", 0) >= 1]
-
-
 def _check_shared(folder: Path, nodes: list[str]) -> None:
     """Refuse a folder that some node does not see."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{uuid.uuid4().hex}"
-        probe.touch()
+        blind = blind_host(folder, nodes)
     except OSError as error:
         raise ConfigError(f"frame store: {folder}: cannot be written ({error.strerror})") from error
-    try:
-        look = ray.remote(num_cpus=0, max_retries=0)(_sees)
-        asked = [
-            look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(str(probe))
-            for node in nodes
-        ]
-        blind = [host for host, seen in ray.get(asked, timeout=PROBE_SECONDS) if not seen]
-    finally:
-        probe.unlink(missing_ok=True)
-    if blind:
+    if blind is not None:
         raise ConfigError(
-            f"frame store: {folder}: node {blind[0]} does not see this folder; put it on a shared file system with "
+            f"frame store: {folder}: node {blind} does not see this folder; put it on a shared file system with "
             "--set loader.frame_store_folder=…, or fill the store of every node with --each-node"
         )
-
-
-def _sees(path: str) -> tuple[str, bool]:
-    return platform.node(), os.path.exists(path)
 
 
 Outcome = tuple[str, str, str, int]  # host, outcome, what there is to say, bytes

@@ -10,6 +10,7 @@ from typing import Any
 
 from ray.tune import Callback
 
+from studies.engine.budget import Budget
 from studies.engine.history import PastTrial
 from studies.engine.spec import TrialSpec
 from studies.results.report import clock, short_scope
@@ -25,9 +26,11 @@ class ProgressLine(Callback):
         planned: trials of each scope in the end.
         epochs: of a whole trial.
         history: what the store holds.
+        budget: that may stop trials; these are under way and not done.
     """
 
-    def __init__(self, planned: dict[str, int], epochs: int, history: list[PastTrial]) -> None:
+    def __init__(self, planned: dict[str, int], epochs: int, history: list[PastTrial], budget: Budget) -> None:
+        self._budget = budget
         self._total, self._epochs = sum(planned.values()), epochs
         ended = [p for p in history if p.spec.scope in planned and p.status != RUNNING]
         self._done, self._failed = len(ended), 0
@@ -63,7 +66,10 @@ class ProgressLine(Callback):
         self._running[trial.trial_id] = max(before, now)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial has ended."""
+        """A trial has ended, or the time is up."""
+        if trial.trial_id in self._budget.stopped:
+            self._running.pop(trial.trial_id, None)
+            return
         result = trial.last_result
         self._worked += self._epochs - (self._running.pop(trial.trial_id, None) or 0)
         self._done += 1

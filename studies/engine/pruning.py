@@ -19,23 +19,34 @@ class ScopedASHA(FIFOScheduler):
     Args:
         study: the sweep.
         history: what the store holds; it fills the rungs as it did when it ran.
+
+    Attributes:
+        stopped: trials under way that stop at the epoch they have finished last. Their run ended before the decision
+            was made or recorded, and a rung decides but once, so it would let them go on.
     """
 
     def __init__(self, study: Study, history: list[PastTrial]) -> None:
         super().__init__()
         self._ashas: dict[str, Any] = {scope: _asha(study) for scope in study.scopes.values}
         self._specs: dict[str, TrialSpec] = {}
-        for past in history:
-            if past.spec.scope in self._ashas and _compared(past.spec):
+        compared = [past for past in history if past.spec.scope in self._ashas and _compared(past.spec)]
+        under_way = sorted((p for p in compared if p.status == RUNNING), key=lambda p: -max(p.values, default=0))
+        for past in compared:
+            if past.status != RUNNING:
                 self._replay(past)
+        self.stopped = [p for p in under_way if self._replay(p) and max(p.values) < study.epochs]
 
-    def _replay(self, past: PastTrial) -> None:
-        asha, trial = self._ashas[past.spec.scope], SimpleNamespace(trial_id=past.spec.trial_id)
+    def _replay(self, past: PastTrial) -> bool:
+        """Fill the rungs with a trial; whether its last epoch stops it."""
+        asha, trial, decision = self._ashas[past.spec.scope], _alias(past.spec), TrialScheduler.CONTINUE
         asha.on_trial_add(None, trial)
-        for epoch in sorted(e for e, v in past.values.items() if math.isfinite(v)):
-            asha.on_trial_result(None, trial, {"epoch": epoch, METRIC: past.values[epoch]})
+        for epoch, value in sorted(past.values.items()):
+            decision = TrialScheduler.CONTINUE
+            if math.isfinite(value):
+                decision = asha.on_trial_result(None, trial, {"epoch": epoch, METRIC: value})
         if past.status != RUNNING:
             asha.on_trial_remove(None, trial)
+        return decision == TrialScheduler.STOP and past.spec.role != DEFAULT
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Enter the trial in its scope's bracket."""
@@ -54,7 +65,7 @@ class ScopedASHA(FIFOScheduler):
         return TrialScheduler.CONTINUE if spec.role == DEFAULT else decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Nothing to record: the last epoch has gone through `on_trial_result`."""
+        """Nothing to record: Tune asks no scheduler about a trial's last epoch, and no rung needs its value."""
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """Nothing to forget."""

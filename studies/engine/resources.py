@@ -10,6 +10,7 @@ from sefar.errors import ConfigError
 
 TRIAL_MEMORY_BYTES = 2**30  # of a worker with its interpreter, roughly
 DRIVER_MEMORY_BYTES = 2**30  # of what drives a trial's workers, all of it on the head node
+HEAD = "node:__internal_head__"  # Ray gives the head node 1 of it: drivers stay off nodes that come and go
 NO_CPUS = (
     "the Ray cluster has no CPUs; start a node with --num-cpus of at least 1 (where an autoscaler brings nodes it may "
     "have none yet: keep those up that a run needs, with min_workers or minReplicas)"
@@ -24,11 +25,15 @@ class Node:
         cpus: its cores.
         gpus: its GPUs.
         memory_bytes: its free memory.
+        is_head: drivers of distributed trials live there.
+        is_here: this process runs there.
     """
 
     cpus: int
     gpus: float = 0.0
     memory_bytes: float = math.inf
+    is_head: bool = False
+    is_here: bool = False
 
     def fits(self, cpus: int, gpus: float) -> int:
         """Workers of so many cores and GPUs that fit at once; a worker lives on one node."""
@@ -108,7 +113,8 @@ def _trials_in_memory(slots: int, workers: int, nodes: list[Node]) -> int:
     if workers == 1:
         return slots
     of_trial = workers * TRIAL_MEMORY_BYTES + DRIVER_MEMORY_BYTES
-    return int(min(slots // workers, sum(n.memory_bytes for n in nodes) / of_trial))
+    drivers = min((n.memory_bytes for n in nodes if n.is_head), default=math.inf) / DRIVER_MEMORY_BYTES
+    return int(min(slots // workers, sum(n.memory_bytes for n in nodes) / of_trial, drivers))
 
 
 def _check_gpus(each: float, workers: int, nodes: list[Node]) -> None:

@@ -13,19 +13,17 @@ from ray import tune
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from studies.engine.bookkeeping import Bookkeeper
+from studies.engine.bookkeeping import WORKER_DEATHS, Bookkeeper
 from studies.engine.budget import Budget, WithinBudget
 from studies.engine.history import PastTrial
 from studies.engine.progress import ProgressLine
-from studies.engine.resources import Node, Share, free_memory_bytes, share_out
+from studies.engine.resources import HEAD, Node, Share, free_memory_bytes, share_out
 from studies.engine.session import Cluster
 from studies.engine.temporary import make_folder, remove_folder
 from studies.engine.trial import InlineTrial
 from studies.engine.trial_run import RunSettings
 
 log = logging.getLogger(__name__)
-
-WORKER_DEATHS = 2  # times in a row, without an epoch between, that a trial is taken up after its worker died
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +49,11 @@ class Stage:
     history: list[PastTrial]
 
 
-def run_stage(stage: Stage, settings: RunSettings, share: Share, budget: Budget) -> None:
+def run_stage(stage: Stage, settings: RunSettings, share: Share, budget: Budget, *, last_pass: bool = True) -> int:
     """Run the trials of a stage that are left; Ray must be connected.
+
+    Returns:
+        Trials that were lost with their node and are still to run; with `last_pass`, these are marked as failed.
 
     Raises:
         StoreError: a trial could not write its results.
@@ -67,7 +68,8 @@ def run_stage(stage: Stage, settings: RunSettings, share: Share, budget: Budget)
         versions=settings.versions | {"ray_version": ray.__version__},
     )
     log.info("%d trials at once, %d threads and %g GPUs a worker", share.concurrency, share.cpus, share.gpus)
-    progress = ProgressLine(stage.planned, stage.epochs, stage.history)
+    bookkeeper = Bookkeeper(settings, budget, last_pass=last_pass)
+    progress = ProgressLine(stage.planned, stage.epochs, stage.history, budget)
     tune_files = make_folder("tune")
     try:
         tuner = tune.Tuner(
@@ -87,7 +89,7 @@ def run_stage(stage: Stage, settings: RunSettings, share: Share, budget: Budget)
                 storage_path=tune_files,
                 verbose=0,
                 stop=budget,
-                callbacks=[Bookkeeper(settings, budget), progress],
+                callbacks=[bookkeeper, progress],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
             ),
@@ -95,6 +97,7 @@ def run_stage(stage: Stage, settings: RunSettings, share: Share, budget: Budget)
         tuner.fit()
     finally:
         remove_folder(tune_files)
+    return bookkeeper.lost
 
 
 def _trainable(share: Share) -> Any:
@@ -113,9 +116,10 @@ def cluster_nodes() -> list[Node]:
         if node["Alive"]:
             has = node["Resources"]
             memory = has.get("memory", math.inf)  # what Ray may give away; how much of it is free, only we know of ours
-            if node.get("NodeManagerHostname") == platform.node():
+            here = node.get("NodeManagerHostname") == platform.node()
+            if here:
                 memory = min(memory, free_memory_bytes())
-            nodes.append(Node(int(has.get("CPU", 0)), has.get("GPU", 0.0), memory))
+            nodes.append(Node(int(has.get("CPU", 0)), has.get("GPU", 0.0), memory, HEAD in has, here))
     return nodes
 
 

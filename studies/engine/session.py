@@ -119,6 +119,7 @@ def _started(quiet: dict[str, Any]) -> Iterator[None]:
 @contextmanager
 def _joined(quiet: dict[str, Any], address: str) -> Iterator[None]:
     """A cluster that somebody else runs."""
+    remove_abandoned()
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:

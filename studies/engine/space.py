@@ -186,8 +186,18 @@ class Space:
                 config.override({parameter.name: value})
 
     def table(self) -> list[tuple[str, str, str]]:
-        """Rows of name, values and condition."""
-        return [parameter.describe() for parameter in self.parameters]
+        """Rows of name, values and condition; a condition that most choices meet says which do not."""
+        choices = {parameter.name: parameter.choices for parameter in self.parameters}
+        rows = []
+        for parameter in self.parameters:
+            name, values, condition = parameter.describe()
+            if parameter.when:
+                of, meeting = parameter.when
+                odd = [str(choice) for choice in choices[of] if choice not in meeting]
+                if odd and 2 * len(odd) < len(choices[of]):
+                    condition = f"{of} ≠ {' or '.join(odd)}"
+            rows.append((name, values, condition))
+        return rows
 
     @property
     def hash(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sefar.errors import ConfigError
-from studies.engine.history import PastTrial, check_known, free_numbers, planned_trials, read_history
+from studies.engine.history import PastTrial, check_known, may_extend, planned_trials, read_history, search_trials_left
 from studies.engine.lock import study_lock
 from studies.engine.spec import Study, TrialSpec
 from studies.engine.stages import confirm_specs
@@ -96,11 +96,13 @@ class Plan:
         planned: trials of each scope in the end.
         history: trials of the search in the store.
         left: trials to run or to take up again.
+        waits: the flag that waits until what an earlier run has left is done; empty where none does.
     """
 
     planned: dict[str, int]
     history: list[PastTrial]
     left: int
+    waits: str = ""
 
     def summary(self, study: Study) -> str:
         """One line that says how this run stands to earlier ones."""
@@ -112,9 +114,12 @@ class Plan:
         if not self.left:
             failed = sum(p.status == FAILED for p in self.history if p.spec.scope in self.planned)
             again = f"; {failed} of them failed: --retry-failed takes them up again" if failed else ""
+            if self.waits:
+                return f"study '{study.name}': {done} trials are done; {self.waits} waits for those that confirm them"
             return f"study '{study.name}' is already complete: {done} trials; use --extend N for N more a scope{again}"
         taken_up = f", {half} of them taken up where they stopped" if half else ""
-        return f"study '{study.name}' goes on: {done} of {total} trials are done, {self.left} to run{taken_up}"
+        waits = f"; {self.waits} waits until they are done" if self.waits else ""
+        return f"study '{study.name}' goes on: {done} of {total} trials are done, {self.left} to run{taken_up}{waits}"
 
 
 @dataclass(frozen=True)
@@ -144,16 +149,31 @@ def plan_sweep(study: Study, store: ResultStore, options: SweepOptions) -> Plan:
     Raises:
         ConfigError: nothing to resume or extend, or the study's settings have changed.
     """
-    history = _to_retry(read_history(store, study), options)
+    known = read_history(store, study)
+    history = _to_retry(known, options)
     for flag, given in (("--resume", options.resume), ("--extend", options.extend > 0)):
         if given:
             check_known(store, study, history, flag)
-    planned = planned_trials(study, history, options.extend)
-    left = 0
-    for scope, wanted in planned.items():
-        past = [p for p in history if p.spec.scope == scope]
-        left += sum(p.status == RUNNING for p in past) + len(free_numbers(wanted, past))
-    return Plan(planned, history, left)
+    extends = bool(options.extend) and may_extend(study, known) and not _is_confirming(study, store, options)
+    planned = planned_trials(study, known, options.extend if extends else 0)
+    waits = f"--extend {options.extend}" if options.extend and not extends else ""
+    return Plan(planned, history, search_trials_left(history, planned), waits)
+
+
+def _is_confirming(study: Study, store: ResultStore, options: SweepOptions) -> bool:
+    """Whether the trials that confirm the search have begun and not ended."""
+    if not options.confirm:
+        return False
+    plan = plan_confirm(study, store, replace(options, retry_failed=False))
+    return bool(plan.history and plan.left)
+
+
+def is_complete(study: Study, store: ResultStore, options: SweepOptions) -> bool:
+    """Whether the same command, but for --extend and --retry-failed, would find nothing to run."""
+    options = replace(options, extend=0, retry_failed=False, resume=False)
+    return not plan_sweep(study, store, options).left and not (
+        options.confirm and plan_confirm(study, store, options).left
+    )
 
 
 def plan_confirm(study: Study, store: ResultStore, options: SweepOptions) -> ConfirmPlan:
@@ -198,8 +218,10 @@ def run_sweep(study: Study, options: SweepOptions, say: Callable[[str], None]) -
                 if confirm.left:
                     execution = execution or stack.enter_context(_execution(study, store, options, say))
                     execution.confirm(confirm)
-            if execution and execution.budget.used_up:
-                say(f"the budget of {options.budget_hours:g} hours is used up; the same command goes on from here")
+            if execution and execution.budget.used_up and not is_complete(study, store, options):
+                extends = options.extend and not plan_sweep(study, store, options).waits
+                same = "the same command" + (" without --extend" if extends else "")
+                say(f"the budget of {options.budget_hours:g} hours is used up; {same} goes on from here")
     return store
 
 

@@ -9,13 +9,13 @@ import tempfile
 import time
 from pathlib import Path
 
-NAME = re.compile(r"sefar-[a-z]+-(?P<pid>\d+)-\w+")
+NAME = re.compile(r"sefar-[a-z]+-(?P<pid>\d+)n(?P<namespace>\d+)-\w+")
 TMP = "/tmp"  # not $TMPDIR: the paths of Ray's sockets must be short
 
 
 def make_folder(kind: str) -> str:
     """A new folder; `kind` says in its name what it holds."""
-    return tempfile.mkdtemp(prefix=f"sefar-{kind}-{os.getpid()}-", dir=TMP)
+    return tempfile.mkdtemp(prefix=f"sefar-{kind}-{os.getpid()}n{_namespace()}-", dir=TMP)
 
 
 def remove_folder(folder: str) -> None:
@@ -33,8 +33,16 @@ def remove_abandoned() -> None:
         return
     for folder in Path(TMP).glob("sefar-*"):
         name = NAME.fullmatch(folder.name)
-        if name and not Path("/proc", name["pid"]).exists() and _is_ours(folder):
+        if name and name["namespace"] == _namespace() and not Path("/proc", name["pid"]).exists() and _is_ours(folder):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _namespace() -> str:
+    """Tells apart containers that share the folder and number their processes each from 1; short, see `TMP`."""
+    try:
+        return str(os.stat("/proc/self/ns/pid").st_ino % 10_000)
+    except OSError:
+        return "0"
 
 
 def _is_ours(folder: Path) -> bool:

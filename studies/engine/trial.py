@@ -11,6 +11,7 @@ from ray import tune
 from sefar.errors import SefarError, StoreError, TrainingError
 from studies.engine.memory import MemoryWatch, cap_gpu_memory
 from studies.engine.spec import TrialSpec
+from studies.engine.temporary import remove_abandoned
 from studies.engine.trial_run import RunSettings, TrialRun, one_line
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,8 @@ class InlineTrial(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Nothing yet: what can fail belongs into `step`, where it is caught."""
+        """Nothing of the trial yet: what can fail belongs into `step`, where it is caught."""
+        remove_abandoned()  # by processes of trials that were killed on this node
         self._run: TrialRun | None = None
         self._watch = MemoryWatch()
         self._held = ""  # of an earlier trial

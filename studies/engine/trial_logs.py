@@ -70,6 +70,7 @@ class TrialLogs:
         try:
             self._folder = Path(self._work.root) if self._work.is_local else Path(make_folder("log"))
             file = self._folder / self._log
+            self._work.require_folder()
             file.parent.mkdir(parents=True, exist_ok=True)
             if not self._work.is_local and self._work.exists(self._log):
                 file.write_bytes(self._work.read(self._log))
@@ -90,6 +91,7 @@ class TrialLogs:
         try:
             if self._events is None:
                 folder = self._folder / self._scalars
+                self._work.require_folder()
                 folder.mkdir(parents=True, exist_ok=True)
                 self._events = EventFile(folder, epochs_done=epoch - 1)
             self._events.add_values(epoch, numbers)

@@ -20,11 +20,15 @@ from studies.engine.trial_logs import TrialLogs
 from studies.engine.workload import DEFAULT_WORKLOAD, Trains, load_workload
 from studies.results.schema import FAILED, FINISHED, METRIC, RUNNING, now
 from studies.results.storage import Location
-from studies.results.store import ResultStore
+from studies.results.store import MARKER, ResultStore
 
 log = logging.getLogger(__name__)
 
 WORK = ".work"  # suffix of the folder beside the store for what is no result: checkpoints, locks
+
+
+CLOSE_SECONDS = 60.0  # that a stopped trial waits for its store; Tune ends an actor that takes ten minutes to let go
+CLOSE_TOGETHER_SECONDS = 4.0  # the same of a distributed trial, whose rank 0 has FAREWELL_SECONDS in all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +73,11 @@ class RunSettings:
     @property
     def work(self) -> Location:
         """The folder beside the store."""
-        return Location(self.store).sibling(WORK)
+        return Location(self.store, marker=MARKER).sibling(WORK)
 
     def checkpoints(self, study: str) -> CheckpointFolder:
         """Where the study's trials keep their checkpoints."""
-        store = Location(self.store, patience_seconds=self.patience_seconds)
+        store = Location(self.store, patience_seconds=self.patience_seconds, marker=MARKER)
         return CheckpointFolder(store.sibling(f"{WORK}/checkpoints/{study}"))
 
 
@@ -128,12 +132,13 @@ class TrialRun:
         self.spec, self.settings = spec, settings
         self._make = make or (lambda config: load_workload(settings.workload).trainer(config, settings.processes))
         self.checkpoints = settings.checkpoints(spec.study)
-        store = ResultStore(settings.store, patience_seconds=settings.patience_seconds)
+        store = ResultStore(settings.store, known=True, patience_seconds=settings.patience_seconds)
         self.writer = store.writer(spec.study, spec.scope, spec.trial_id)
         self.logs = TrialLogs(settings.work, spec.study, spec.trial_id)
         self.row = trial_row(spec, settings, planned) | {"log": self.logs.path}
         self.trainer: Trains | None = None
         self._seconds_before, self._started = 0.0, time.perf_counter()
+        self._waited = False  # for the store in vain, or in full
         self._record()
 
     def open(self) -> None:
@@ -215,7 +220,7 @@ class TrialRun:
             self.writer.write("regulation", regulation)
         self.row["status"] = FINISHED
         self._record()
-        self.writer.flush(self.settings.patience_seconds)
+        self._flush()
         self.checkpoints.remove(self.spec.trial_id)
 
     @contextmanager
@@ -223,6 +228,7 @@ class TrialRun:
         try:
             yield
         except StoreError:
+            self._waited = True
             raise
         except SefarError as error:
             self.fail(error)
@@ -234,8 +240,12 @@ class TrialRun:
         self.logs.failed(error)
         self.row |= {"status": FAILED, "error": line}
         self._record()
-        self.writer.flush(self.settings.patience_seconds)
+        self._flush()
         return line
+
+    def _flush(self) -> None:
+        self._waited = True
+        self.writer.flush(self.settings.patience_seconds)
 
     def _record(self) -> None:
         self._costs()
@@ -248,11 +258,23 @@ class TrialRun:
         self.row |= {"seconds": seconds, "accelerator_seconds": seconds * gpus}
 
     def close(self) -> None:
-        """Let go of the trainer."""
+        """Let go of the trainer; what a trial that was stopped could not write yet is waited for, but not for long."""
         if self.trainer is not None:
             self.trainer.close()
         self.trainer = None
+        self._deliver()
         self.logs.close()
+
+    def _deliver(self) -> None:
+        if self._waited or not (self.writer.waits or self.checkpoints.waits(self.spec.trial_id)):
+            return
+        longest = CLOSE_SECONDS if self.settings.workers == 1 else CLOSE_TOGETHER_SECONDS
+        end = time.monotonic() + min(longest, self.settings.patience_seconds)
+        try:
+            self.writer.flush(end - time.monotonic())
+            self.checkpoints.flush(self.spec.trial_id, max(0.0, end - time.monotonic()))
+        except StoreError as error:
+            log.warning("%s", error)
 
 
 def one_line(error: BaseException) -> str:

@@ -62,8 +62,8 @@ class Trains(Protocol):
 class Workload(Protocol):
     """Makes trainers."""
 
-    def prepare(self, config: TrainConfig) -> str:
-        """Bring the scope's clips to disk before any trial starts; the split's hash."""
+    def prepare(self, config: TrainConfig, *, decode: bool = True) -> str:
+        """Bring the scope's clips to disk before any trial starts, decoded ones too; the split's hash."""
         ...
 
     def cost(self, config: TrainConfig) -> float:
@@ -85,8 +85,12 @@ class Workload(Protocol):
 class SefarWorkload:
     """The method itself."""
 
-    def prepare(self, config: TrainConfig) -> str:
+    def prepare(self, config: TrainConfig, *, decode: bool = True) -> str:
         """Resolve the scope, rendering the SynthGym clips it needs, and decode its clips once for all trials.
+
+        Args:
+            config: a trial of the scope.
+            decode: whether trials run on this machine; decoded clips would be of no use to others.
 
         Raises:
             ConfigError: there are no dev clips to choose trials by.
@@ -98,7 +102,8 @@ class SefarWorkload:
         if not config.scope.dev_fraction:
             raise ConfigError("scope.dev_fraction: a study chooses by dev clips, so expected a share above 0, got 0")
         scope = load_scope(config.scope, progress=True)
-        fill_frame_store(config, distinct_windows(scope.labelled, scope.unlabelled, scope.dev, scope.test))
+        if decode:
+            fill_frame_store(config, distinct_windows(scope.labelled, scope.unlabelled, scope.dev, scope.test))
         return scope.split_hash
 
     def cost(self, config: TrainConfig) -> float:

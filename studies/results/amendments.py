@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from studies.results.outage import StorageOutage
-from studies.results.spool import TRY_EVERY_SECONDS, deliver_leftovers, spool_folder
+from studies.results.spool import TRY_EVERY_SECONDS, deliver_leftovers, undelivered
 from studies.results.storage import Location
-from studies.results.store import ResultStore
+from studies.results.store import MARKER, ResultStore
 
 ONE_TRY_SECONDS = 2.0  # the driver has other trials to see to
 
 
 @dataclass(frozen=True)
-class _Amendment:
+class Amendment:
+    """The end of one trial; as in `Amendments.add`."""
+
     study: str
     scope: str
     trial_id: str
@@ -33,7 +35,8 @@ class Amendments:
 
     def __init__(self, store: str) -> None:
         self.store = store
-        self._waiting: list[_Amendment] = []
+        self._waiting: list[Amendment] = []
+        self._written: list[Amendment] = []
         self._next_try = 0.0
 
     def add(self, study: str, scope: str, trial_id: str, changes: Mapping[str, Any], fresh: Mapping[str, Any]) -> None:
@@ -49,7 +52,7 @@ class Amendments:
         Raises:
             StoreError: the store refuses it.
         """
-        self._waiting.append(_Amendment(study, scope, trial_id, dict(changes), dict(fresh)))
+        self._waiting.append(Amendment(study, scope, trial_id, dict(changes), dict(fresh)))
         self.retry()
 
     def retry(self) -> None:
@@ -64,6 +67,11 @@ class Amendments:
             except StorageOutage:
                 self._next_try = time.monotonic() + TRY_EVERY_SECONDS
 
+    def written(self) -> list[Amendment]:
+        """What has been recorded since the last call."""
+        written, self._written = self._written, []
+        return written
+
     def settle(self, patience_seconds: float) -> None:
         """Write all that waits, and deliver what trials have left on this machine; to be called when the sweep ends.
 
@@ -71,19 +79,21 @@ class Amendments:
             StorageOutage: the storage did not answer in time.
             StoreError: the store refuses it.
         """
-        if self._waiting:
-            self._write_all(patience_seconds)
-        home = Location(self.store, patience_seconds=patience_seconds)
-        if left := deliver_leftovers(home, patience_seconds):
-            raise StorageOutage(
-                f"{home.where()}: has not answered for {patience_seconds:.0f} s; {len(left)} files wait in "
-                f"{spool_folder(home)}: once it answers, run the same command again on this machine, which delivers "
-                "them"
-            )
+        try:
+            if self._waiting:
+                self._write_all(patience_seconds)
+            home = Location(self.store, patience_seconds=patience_seconds, marker=MARKER)
+            if left := deliver_leftovers(home, patience_seconds):
+                raise StorageOutage(undelivered(home, f"{len(left)} files", patience_seconds))
+        except StorageOutage as outage:
+            if not self._waiting:
+                raise
+            lost = f"{len(self._waiting)} trials that have ended count as under way until the next run takes them up"
+            raise StorageOutage(f"{outage}; {lost}", outage.reason) from outage
 
     def _write_all(self, patience_seconds: float) -> None:
-        store = ResultStore(self.store, patience_seconds=patience_seconds)
+        store = ResultStore(self.store, known=True, patience_seconds=patience_seconds)
         while self._waiting:
             one = self._waiting[0]
             store.amend(one.study, one.scope, one.trial_id, one.changes, one.fresh)
-            self._waiting.pop(0)
+            self._written.append(self._waiting.pop(0))

@@ -25,13 +25,17 @@ def learning_curves(trials: pd.DataFrame, epochs: pd.DataFrame, scopes: list[str
     Args:
         trials: rows of ``trials``.
         epochs: rows of ``epochs``.
-        scopes: the panels.
+        scopes: the panels; one without a search trial has none.
         path: where to.
 
     Raises:
         OSError: the picture cannot be written.
+        ValueError: no scope has a search trial.
     """
     trials = search_rows(trials)
+    scopes = [scope for scope in scopes if (trials.scope == scope).any()]
+    if not scopes:
+        raise ValueError("no search trial to draw: none has started yet")
     columns = min(len(scopes), 3)
     rows = math.ceil(len(scopes) / columns)
     # not through pyplot: its backend belongs to the caller, who may be a notebook

@@ -22,6 +22,8 @@ SILENCE_SECONDS = 10.0  # a request that moves no byte for so long is given up
 ATTEMPTS = 2  # of a request within the SDK: a part of a large upload is sent again without the others
 S3_KEYS = ("endpoint_override", "region", "scheme", "tls_ca_file_path")
 GOOGLE_PATIENCE = "retry_limit_seconds"  # the library's own is a quarter of an hour
+_regions: dict[str, str] = {}  # by bucket, as Amazon has said
+
 LOCAL_REGION = "us-east-1"  # servers other than Amazon's accept it; without one the SDK would ask the network
 
 
@@ -38,7 +40,9 @@ def open_filesystem(uri: str, patience_seconds: float = PATIENCE_SECONDS) -> tup
         root, options = s3_options(uri, os.environ)
         if "region" not in options:
             bucket = root.partition("/")[0]
-            options["region"] = persist(lambda: fs.resolve_s3_region(bucket), uri, "found", patience_seconds)
+            if bucket not in _regions:
+                _regions[bucket] = persist(lambda: fs.resolve_s3_region(bucket), uri, "found", patience_seconds)
+            options["region"] = _regions[bucket]
         return _s3(options), root
     added = ""
     if uri.startswith(("gs://", "gcs://")) and GOOGLE_PATIENCE not in uri:

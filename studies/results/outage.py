@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import platform
 import random
 import re
 import time
@@ -44,6 +45,16 @@ class StorageOutage(StoreError):
     def __init__(self, message: str, reason: str = "") -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class FolderGone(OSError):
+    """A local store's folder is not there on this host, or something else is, such as an empty mount point."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(errno.ESTALE, f"no store in {folder} on host {platform.node()}: its folder has gone")
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 def is_passing(error: OSError) -> bool:
@@ -116,6 +127,12 @@ def _explanation(error: OSError, where: str, done: str, waited_seconds: float) -
         )
     elif is_passing(error):
         waited = f" for {waited_seconds:.0f} s" if waited_seconds >= 1 else ""
+        if isinstance(error, FolderGone):
+            return StorageOutage(
+                f"{where}: cannot be {done}{waited}: {reason}; mount it there and run the same command again, or give "
+                "--store a folder that all nodes share, or s3://…",
+                reason,
+            )
         return StorageOutage(
             f"{where}: cannot be {done}: the storage does not answer{waited} ({reason}); check the connection, and run "
             "the same command again",

@@ -10,7 +10,18 @@ from typing import Any
 import pandas as pd
 
 from studies.results.confirm import confirm_rows, confirmed, without_split
-from studies.results.schema import CONFIRM, DEFAULT, FAILED, FINISHED, METRIC, PRUNED, RUNNING, SUPERVISED, TRANSFER
+from studies.results.schema import (
+    CONFIRM,
+    DEFAULT,
+    FAILED,
+    FINISHED,
+    METRIC,
+    PRUNED,
+    RUNNING,
+    SUPERVISED,
+    TRANSFER,
+    text_of,
+)
 
 MARKS = {DEFAULT: "paper's default", SUPERVISED: "supervised baseline"}
 ORDER = {FINISHED: 0, RUNNING: 1, PRUNED: 2, FAILED: 3}
@@ -110,19 +121,15 @@ def _said(row: dict[Any, Any]) -> str:
 
 def _failure(row: dict[Any, Any]) -> str:
     """Why a trial failed, and where its log lies."""
-    log = _text(row.get("log"))
+    log = text_of(row.get("log"))
     return f"failed: {row['error']}" + (f"; log: {log}" if log else "")
 
 
 def _log_line(rows: pd.DataFrame) -> list[str]:
     """Where the best trial's log lies, if it has one."""
     finished = rows[rows.status == FINISHED]
-    path = _text(finished.iloc[0].get("log")) if len(finished) else ""
+    path = text_of(finished.iloc[0].get("log")) if len(finished) else ""
     return [f"log of trial {int(finished.iloc[0].number):03d}, beside those of the others: {path}"] if path else []
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""  # null reads as NaN or None
 
 
 def _aligned(lines: list[list[str]]) -> list[str]:

@@ -130,6 +130,11 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
+def text_of(value: Any) -> str:
+    """A text as rows that are read have it; empty for a null, which reads as NaN or None."""
+    return value if isinstance(value, str) else ""
+
+
 def to_table(table: str, rows: Iterable[Mapping[str, Any]] | pd.DataFrame, *, trial_id: str, attempt: int) -> pa.Table:
     """Rows as Arrow: the table's columns in order, then whatever else the rows hold.
 

@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import platform
 import re
 import time
 import uuid
@@ -22,7 +23,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from sefar.errors import StoreError
-from studies.results.outage import StorageOutage
+from studies.results.outage import StorageOutage, explained
 from studies.results.settle import settle
 from studies.results.storage import Location
 
@@ -128,15 +129,13 @@ class Spool:
                 except StorageOutage as outage:
                     self._note(outage, time.monotonic() - started)
                     if left <= 0:
-                        raise StoreError(self._undelivered(len(waiting), patience_seconds, outage)) from outage
+                        what = f"{len(waiting)} files of {self.owner}"
+                        raise StoreError(undelivered(self.home, what, patience_seconds, outage.reason)) from outage
             time.sleep(max(0.0, min(left, _next_try.get(self._key, 0.0) - time.monotonic())))
 
-    def _undelivered(self, files: int, patience_seconds: float, outage: StorageOutage) -> str:
-        return (
-            f"{self.home.where()}: has not answered for {patience_seconds:.0f} s ({outage.reason}); {files} files of "
-            f"{self.owner} wait in {self.folder}: once it answers, run the same command again on this machine, which "
-            "delivers them"
-        )
+    def waits(self, names: Iterable[str]) -> bool:
+        """Whether one of the files has not arrived."""
+        return any(self.path(name).exists() for name in names)
 
     def _is_time(self) -> bool:
         return time.monotonic() >= _next_try.get(self._key, 0.0)
@@ -185,13 +184,22 @@ class Spool:
 
 
 def require_folder(home: Location) -> None:
-    """Make sure that a local store is still there: what is written to an empty mount point is lost to all others.
+    """Make sure that a local store is still there.
 
     Raises:
         StorageOutage: it is not.
     """
-    if home.is_local and not os.path.isdir(home.root):
-        raise StorageOutage(f"{home.where()}: is no longer there; is it still mounted?", "its folder has gone")
+    with explained(home.where(), "written"):
+        home.require_folder()
+
+
+def undelivered(home: Location, what: str, patience_seconds: float, reason: str = "") -> str:
+    """One line that says where files wait and what brings them to the store."""
+    because = f" ({reason})" if reason else ""
+    return (
+        f"{home.where()}: has not answered for {patience_seconds:.0f} s{because}; {what} wait in {spool_folder(home)} "
+        f"on host {platform.node()}: once it answers, run the same command again on this machine, which delivers them"
+    )
 
 
 def waiting_files(home: Location) -> list[Path]:

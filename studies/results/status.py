@@ -12,7 +12,7 @@ import pandas as pd
 
 from sefar.errors import ConfigError, nearest
 from studies.results.report import MARKS, clock, describe_parameters, short_scope
-from studies.results.schema import FAILED, FINISHED, METRIC, PRUNED, RUNNING, SUPERVISED
+from studies.results.schema import CONFIRM, FAILED, FINISHED, METRIC, PRUNED, RUNNING, SUPERVISED
 from studies.results.store import ResultStore
 
 COLUMNS = (
@@ -21,7 +21,6 @@ COLUMNS = (
 )
 QUIET_SECONDS = 300.0  # a running trial may be so long without a word, for instance while clips are decoded
 QUIET_EPOCHS = 3.0  # or so many of its epochs
-CONFIRM = "confirm"
 MOST_FAILED = 10  # kinds of failure told one by one
 
 

@@ -18,7 +18,7 @@ from pyarrow import fs
 
 from sefar.errors import StoreError
 from studies.results.filesystems import open_filesystem
-from studies.results.outage import PATIENCE_SECONDS, StorageOutage, explained, persist
+from studies.results.outage import PATIENCE_SECONDS, FolderGone, StorageOutage, explained, persist
 
 __all__ = ["Location", "StorageOutage", "explained"]
 
@@ -35,13 +35,16 @@ class Location:
     Args:
         uri: a local path (relative ones count from the working directory) or ``s3://…``, ``gs://…``.
         patience_seconds: how long an operation is tried again while the storage does not answer.
+        marker: a file that always lies there; a local folder without it, such as an empty mount point, does not answer.
 
     Raises:
         StoreError: the URI names no file system that is known here.
     """
 
-    def __init__(self, uri: str | Path, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        self.uri, self.patience_seconds = str(uri), patience_seconds
+    def __init__(
+        self, uri: str | Path, *, patience_seconds: float = PATIENCE_SECONDS, marker: str | None = None
+    ) -> None:
+        self.uri, self.patience_seconds, self.marker = str(uri), patience_seconds, marker
         self._fs, self.root = open_filesystem(self.uri, patience_seconds)
         self._process = os.getpid()
         self.is_local = isinstance(self._fs, fs.LocalFileSystem)
@@ -88,7 +91,25 @@ class Location:
         if self._process != os.getpid():  # the AWS SDK's threads do not survive a fork
             self.__setstate__(self.__getstate__())
         patience = self.patience_seconds if patience_seconds is None else patience_seconds
-        return persist(work, self.where(name), done, patience, missing_raises)
+
+        def guarded() -> T:
+            self.require_folder()
+            return work()
+
+        return persist(guarded, self.where(name), done, patience, missing_raises)
+
+    def require_folder(self) -> None:
+        """Make sure that the home's marker, if it has one, is there: what is written elsewhere is lost to all others.
+
+        Raises:
+            FolderGone: it is not.
+        """
+        home = self.home
+        if home.is_local and home.marker is not None:
+            try:
+                os.stat(os.path.join(home.root, home.marker))
+            except (FileNotFoundError, NotADirectoryError):
+                raise FolderGone(home.root) from None
 
     def files(self, folder: str = "") -> list[str]:
         """Paths of all files below `folder`, relative to the location, sorted; none when it does not exist."""
@@ -113,8 +134,8 @@ class Location:
         info = self._try(name, "read", lambda: self._fs.get_file_info(f"{self.root}/{name}"), patience_seconds)
         return (info.mtime_ns or 0) / 1e9 if info.type == fs.FileType.File else None
 
-    def is_empty(self) -> bool:
-        """Whether nothing lies there, or the folder is missing.
+    def names(self) -> list[str]:
+        """Names of what lies directly there; none when the folder is missing.
 
         Raises:
             StoreError: a file stands in its place, or there is no such bucket.
@@ -124,9 +145,10 @@ class Location:
             raise StoreError(f"{self.uri}: is a file, not a folder for results; give another --store")
         try:
             # an object store tells a missing bucket from an empty one only if it may complain
-            return not self._try("", "read", lambda: self._fs.get_file_info(fs.FileSelector(self.root)), None, True)
+            found = self._try("", "read", lambda: self._fs.get_file_info(fs.FileSelector(self.root)), None, True)
         except FileNotFoundError:
-            return True
+            return []
+        return [one.base_name for one in found]
 
     def read(self, name: str, *, patience_seconds: float | None = None) -> bytes:
         """The file's bytes; FileNotFoundError when it is not there."""

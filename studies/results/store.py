@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ import pyarrow.parquet as pq
 from sefar.errors import StoreError
 from studies.results.outage import PATIENCE_SECONDS, StorageOutage
 from studies.results.schema import RUNNING, SCHEMA_VERSION, TABLES, now
-from studies.results.spool import deliver_leftovers, waiting_names
+from studies.results.spool import deliver_leftovers, undelivered, waiting_names
 from studies.results.storage import Location
 from studies.results.writer import TrialWriter, part_name
 
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 MARKER = "_sefar_store.json"
 FORMAT = "sefar-results"
+BIRTH_SECONDS = 2.0  # that another run may take between making the folder and naming it a store
 FILE = re.compile(
     r"^(?P<table>[a-z]+)/study=(?P<study>[^/]+)/scope=(?P<scope>[^/]+)/(?P<trial>[^/]+)-a(?P<attempt>\d+)\.parquet$"
 )
@@ -71,6 +73,7 @@ class ResultStore:
         uri: local path or `pyarrow.fs` URI.
         create: make the store if the folder is empty or missing, check that it can be written, and deliver what an
             earlier run on this machine could not write to it.
+        known: the store has been there; a local folder without it is waited for, as for a storage that does not answer.
         patience_seconds: how long reading waits for a storage that does not answer.
 
     Raises:
@@ -78,14 +81,12 @@ class ResultStore:
         StorageOutage: the storage does not answer.
     """
 
-    def __init__(self, uri: str, *, create: bool = False, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        self.location = Location(uri, patience_seconds=patience_seconds)
+    def __init__(
+        self, uri: str, *, create: bool = False, known: bool = False, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
+        self.location = Location(uri, patience_seconds=patience_seconds, marker=MARKER if known else None)
         self._problems: dict[str, str] = {}
-        if not self.location.exists(MARKER):
-            if not self.location.is_empty():
-                raise StoreError(
-                    f"{self.uri}: is not a result store (no {MARKER}) and not empty; give --store a new folder"
-                )
+        if not self._is_there():
             if not create:
                 raise NoStoreError(f"{self.uri}: there is no result store; a study makes one with --store")
             marker = {"format": FORMAT, "schema_version": SCHEMA_VERSION}
@@ -93,6 +94,7 @@ class ResultStore:
         elif create:
             # writing the marker anew proves that the store can be written before anything starts
             self.location.write(MARKER, self.location.read(MARKER))
+        self.location.marker = MARKER
         self.schema_version = self._read_version()
         if create:
             deliver_leftovers(self.location)
@@ -101,6 +103,25 @@ class ResultStore:
     def uri(self) -> str:
         """Where the store lies."""
         return self.location.uri
+
+    def _is_there(self) -> bool:
+        """Whether the place is a store, and not an empty one; a store that another run is about to make is waited for.
+
+        Raises:
+            StoreError: something else lies there.
+        """
+        end = time.monotonic() + BIRTH_SECONDS
+        while not self.location.exists(MARKER):
+            names = self.location.names()
+            if not names:
+                return False
+            ours = MARKER in names or all(name.startswith(".") for name in names)
+            if time.monotonic() > end or not ours:
+                raise StoreError(
+                    f"{self.uri}: is not a result store (no {MARKER}) and not empty; give --store a new folder"
+                )
+            time.sleep(0.05)
+        return True
 
     def _read_version(self) -> int:
         try:
@@ -251,7 +272,8 @@ class ResultStore:
             StorageOutage: the storage does not answer, so that it is not known what the trial has written.
         """
         if left := deliver_leftovers(self.location, self.location.patience_seconds):
-            raise StorageOutage(f"{self.uri}: does not answer; {len(left)} files wait on this machine", "no answer")
+            seconds = self.location.patience_seconds
+            raise StorageOutage(undelivered(self.location, f"{len(left)} files", seconds), "no answer")
         rows = self.trials(study=study, scope=scope, trial_id=trial_id).to_dict("records")
         if rows and rows[0]["status"] not in (RUNNING, changes["status"]):
             return None

@@ -57,6 +57,11 @@ class TrialWriter:
         """
         self._spool.flush(sorted(self._written), patience_seconds)
 
+    @property
+    def waits(self) -> bool:
+        """Whether something that was written has not arrived in the store."""
+        return self._spool.waits(self._written)
+
     def trial(self, row: Mapping[str, Any]) -> None:
         """Write the attempt's row of ``trials``."""
         self.write("trials", [row])

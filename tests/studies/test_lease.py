@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,23 +16,12 @@ import pytest
 from sefar.errors import StoreError
 from studies.engine import lease
 from studies.engine.lock import study_lock
-from studies.results import filesystems
 from studies.results.storage import Location
-from tests.studies.s3_server import S3Server, point_to
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    server = S3Server()
-    yield server
-    server.stop()
 
 
 @pytest.fixture
-def work(server, monkeypatch) -> Location:
-    point_to(server, monkeypatch)
-    monkeypatch.setattr(filesystems, "ATTEMPTS", 1)
-    return Location(f"s3://{server.bucket()}/store.work", patience_seconds=1.0)
+def work(bucket) -> Location:
+    return Location(f"s3://{bucket}/store.work", patience_seconds=1.0)
 
 
 def leave_behind(work: Location, **process: object) -> str:

@@ -39,7 +39,7 @@ class Samples:
 
 
 def own_folders() -> list[Path]:
-    return list(Path("/tmp").glob(f"sefar-*-{os.getpid()}-*"))
+    return list(Path("/tmp").glob(f"sefar-*-{os.getpid()}n*"))
 
 
 def test_two_hundred_trials_leave_nothing_behind(tmp_path, caplog):

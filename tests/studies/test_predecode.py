@@ -21,7 +21,7 @@ from sefar.data.synthgym import SynthGymConfig, clip_table, prepare
 from sefar.errors import ConfigError, DataError
 from sefar.recipes import recipe
 from studies import predecode as command
-from studies.engine import predecode
+from studies.engine import predecode, shared_folder
 from studies.engine.predecode import Filled, Window, fill
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -125,7 +125,7 @@ def test_every_node_gets_a_store_of_its_own(cluster, config, clips):
 
 
 def test_a_folder_that_some_node_does_not_see_is_refused(cluster, config, clips, monkeypatch):
-    monkeypatch.setattr(predecode, "_sees", lambda path: ("node-b", False))
+    monkeypatch.setattr(shared_folder, "_sees", lambda path: ("node-b", False))
     with pytest.raises(ConfigError, match=r"frames: node node-b does not see this folder; put it on .* --each-node$"):
         fill(config, windows(clips[:1]), address="local")
     assert list(Path(config.loader.frame_store_folder).iterdir()) == []

@@ -56,6 +56,11 @@ def test_all_parts_are_decoded_once(config, monkeypatch):
     assert len(decoded) == 8  # the trainer and a second run find everything
 
 
+def test_where_no_trial_runs_nothing_is_decoded(config, monkeypatch):
+    monkeypatch.setattr(framestore, "decode_clip", lambda path, *a, **k: pytest.fail("decoded"))
+    assert SefarWorkload().prepare(config, decode=False) == scopes.load_scope(config.scope).split_hash
+
+
 def test_missing_clips_stop_the_sweep_in_one_line(config):
     first, second = clips_of(config)[2:4]
     first.unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from sefar.recipes import recipe
+from studies.engine.budget import Budget
 from studies.engine.history import PastTrial
 from studies.engine.progress import ProgressLine
 from studies.engine.space import SCOPE_SWEEP
@@ -29,7 +30,7 @@ def report(line: ProgressLine, trial: SimpleNamespace, epochs: range) -> None:
 
 def test_epochs_of_an_earlier_run_are_no_work_of_this_one():
     interrupted = PastTrial(STUDY.spec(FX, 0, "search"), "running", {5: 50.0}, 2, "h")
-    line = ProgressLine({FX: 2}, EPOCHS, [interrupted])
+    line = ProgressLine({FX: 2}, EPOCHS, [interrupted], Budget())
     resumed, new = trial_of(0), trial_of(1)
     line.on_trial_start(0, [], resumed)
     report(line, resumed, range(6, 8))
@@ -46,3 +47,13 @@ def test_epochs_of_an_earlier_run_are_no_work_of_this_one():
     line.on_trial_complete(0, [], new)  # pruned
     assert line._to_work == line._worked
     assert line.text() == "2/2 trials · 0 running · best dev event:FX@1pc 80.0 %"
+
+
+def test_a_trial_that_the_budget_stopped_is_not_done():
+    budget = Budget(0)
+    line, trial = ProgressLine({FX: 2}, EPOCHS, [], budget), trial_of(0)
+    line.on_trial_start(0, [], trial)
+    report(line, trial, range(1, 4))
+    assert budget(trial.trial_id, trial.last_result)
+    line.on_trial_complete(0, [], trial)
+    assert line.text().startswith("0/2 trials · 0 running") and line._to_work - line._worked == 2 * EPOCHS - 3

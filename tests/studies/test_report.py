@@ -228,5 +228,10 @@ def test_the_picture_has_a_panel_a_scope(tmp_path):
     more = pd.concat([epochs, epochs.iloc[:4].assign(trial_id=confirming.trial_id[0], dev_student_top1=99.0)])
     again = learning_curves(with_confirm, more, [SCOPE, "lists:/x"], tmp_path / "again.png")
     assert again.read_bytes() == path.read_bytes()
+    only_confirmed = pd.concat([with_confirm, confirming.assign(scope="lists:/confirmed")])
+    again = learning_curves(only_confirmed, more, [SCOPE, "lists:/confirmed", "lists:/x"], again)
+    assert again.read_bytes() == path.read_bytes()
+    with pytest.raises(ValueError, match="no search trial to draw"):
+        learning_curves(confirming, more, [SCOPE], again)
     pixels = image.imread(path)
     assert pixels.shape[1] > 1.6 * pixels.shape[0] and pixels[..., :3].std() > 0.05

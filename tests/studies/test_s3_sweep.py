@@ -5,35 +5,18 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from sefar.config import TrainConfig
 from studies.results.spool import waiting_files
 from studies.results.store import ResultStore
-from tests.studies.s3_server import S3Server, point_to
 from tests.studies.test_scope_sweep import FX, UB, make_study, sweep
 from tests.studies.toy import ToyTrainer
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 EPOCHS = 6
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    server = S3Server()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def bucket(server, monkeypatch, tmp_path) -> Iterator[str]:
-    point_to(server, monkeypatch)
-    monkeypatch.setenv("SEFAR_SPOOL", str(tmp_path / "spool"))
-    yield server.bucket()
-    server.start()
 
 
 def check_complete(store: ResultStore, trials: int) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,11 +14,12 @@ import pytest
 
 from sefar.errors import ConfigError, SefarError, StoreError
 from sefar.recipes import recipe
+from studies.engine.history import plan_column
 from studies.engine.lock import study_lock
-from studies.engine.options import study_of, sweep_parser
+from studies.engine.options import study_of, sweep_options, sweep_parser
 from studies.engine.space import SCOPE_SWEEP
 from studies.engine.spec import Axis, Study
-from studies.engine.sweep import SweepOptions, run_sweep
+from studies.engine.sweep import SweepOptions, is_complete, plan_confirm, plan_sweep, run_sweep
 from studies.engine.trial_run import RunSettings, TrialRun
 from studies.results.report import failures
 from studies.results.store import ResultStore
@@ -84,6 +86,19 @@ def test_bad_flags_are_one_line(flags, text, tmp_path, capsys, monkeypatch):
     assert exit_.value.code == 2
     assert text in said.err and said.err.startswith("error: ") and said.err.count("\n") == 1
     assert not (tmp_path / "store").exists()
+
+
+def test_relative_paths_outlive_a_ray_job(monkeypatch, tmp_path):
+    """Ray deletes the folder that a job runs in."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    flags = sweep_parser("").parse_args(["--store", "runs/x", "--root", "clips"])
+    for folder in (tmp_path, tmp_path / "home"):
+        assert sweep_options(flags).store == str(folder / "runs/x")
+        assert study_of(flags, "s", SCOPE_SWEEP).base.scope.root == str(folder / "clips")
+        monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    far = sweep_parser("").parse_args(["--store", "s3://b/x", "--root", "/clips"])
+    assert sweep_options(far).store == "s3://b/x" and study_of(far, "s", SCOPE_SWEEP).base.scope.root == "/clips"
 
 
 def test_dry_run_shows_the_space_and_touches_nothing(tmp_path, capsys, monkeypatch):
@@ -154,6 +169,66 @@ def test_dry_run_says_what_the_run_would_do(complete, capsys, monkeypatch):
     (complete.parent / "notes.txt").write_text("x")
     assert run_main(monkeypatch, *COMPLETE, "--dry-run", "--store", str(complete.parent)) == 2
     assert "is not a result store" in capsys.readouterr().err
+
+
+def test_dry_run_counts_real_runs_and_looks_at_the_confirm_stage(complete, capsys, monkeypatch):
+    def said(*flags: str) -> str:
+        assert run_main(monkeypatch, *COMPLETE, "--dry-run", "--confirm", "1", "--store", str(complete), *flags) == 0
+        return capsys.readouterr().out
+
+    text = said()
+    assert "of each scope, 4 runs each" in text and "16 trials over 4 scopes, 16 to run" in text
+    assert "cluster: 1 node" in text and "16 trials of 3 epochs at most" in text
+    new = str(complete.parent / "new")
+    assert "of each scope, 2 or 4 runs each" in said("--store", new, "--scopes", "synthgym/all", FX)
+
+
+def test_an_extension_waits_until_an_earlier_plan_is_done(tmp_path):
+    study = make_study(trials=2)
+    store = trained_store(tmp_path / "store", study)
+    options = SweepOptions(store=store.uri, extend=2)
+    plan = plan_sweep(study, store, options)
+    assert (plan.planned, plan.left, plan.waits) == ({FX: 4, UB: 4}, 4, "")
+    settings = RunSettings(store=store.uri, workload=TOY, study=study.columns | plan_column(plan.planned))
+    TrialRun(study.spec(FX, 2, "search"), settings, 4).step()
+    for night in (options, replace(options, extend=0)):
+        plan = plan_sweep(study, store, night)
+        assert (plan.planned, plan.left) == ({FX: 4, UB: 4}, 4)
+    summary = plan_sweep(study, store, options).summary(study)
+    assert "4 of 8 trials are done, 4 to run, 1 of them taken up where they stopped" in summary
+    assert summary.endswith("; --extend 2 waits until they are done")
+
+
+def test_an_extension_waits_for_a_confirmation_that_has_begun(tmp_path):
+    study = make_study(trials=2, scopes=(FX,))
+    store = trained_store(tmp_path / "store", study)
+    options = SweepOptions(store=store.uri, extend=2, confirm=1)
+    assert plan_sweep(study, store, options).left == 2
+    settings = RunSettings(store=store.uri, workload=TOY, study=study.columns)
+    first, *others = plan_confirm(study, store, options).left
+    for spec in (first, *others):
+        trial = TrialRun(spec, settings, 8)
+        while not trial.step()["done"]:
+            if spec is first:
+                plan = plan_sweep(study, store, options)
+                assert plan.left == 0 and plan.waits and not is_complete(study, store, options)
+                assert plan.summary(study).endswith("2 trials are done; --extend 2 waits for those that confirm them")
+    assert plan_sweep(study, store, options).left == 2 and is_complete(study, store, options)
+
+
+def test_a_report_on_nothing_yet(tmp_path, capsys):
+    from studies import scope_sweep
+
+    store = ResultStore(str(tmp_path / "store"), create=True)
+    scope_sweep.report(make_study(), store, sweep_parser("").parse_args([]))
+    assert "picture: none; no search trial has started" in capsys.readouterr().out
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_usage_names_the_choices():
+    usage = " ".join(sweep_parser("").format_usage().split())
+    for text in ("--preset {quick,default,full}", "--scope-order {round-robin,cheap-first}", "--address {auto,local}"):
+        assert text in usage
 
 
 def test_the_hints_can_be_typed(complete, capsys, monkeypatch):
@@ -379,6 +454,67 @@ def test_a_used_up_budget_stops_cleanly_and_the_sweep_goes_on_later(ray_session,
 
 
 @pytest.mark.ray
+def test_a_budget_that_ends_on_a_rung_costs_no_decision(ray_session, tmp_path, monkeypatch):
+    """One trial at a time: the interrupted sweep comes to the same rows as the whole one."""
+    from studies.engine import execution
+    from studies.engine.budget import Budget
+
+    columns = ["trial_id", "status", "epochs_done", "dev_student_top1", "parameters", "attempt"]
+    study = make_study(scopes=(FX,), trials=6)
+    whole = sweep(tmp_path / "whole", study, concurrency=1)[0].trials().sort_values("number")
+    at = (whole.status == "pruned").to_numpy().argmax()
+    assert whole.status.iloc[at] == "pruned"
+    last = int(whole.epochs_done.iloc[: at + 1].sum())
+
+    class Epochs(Budget):
+        """Ends with the epoch after which the whole sweep stopped its first trial."""
+
+        epochs = 0
+
+        @property
+        def used_up(self) -> bool:
+            return self.epochs >= last
+
+        def __call__(self, trial_id, result):
+            self.epochs += 1
+            return super().__call__(trial_id, result)
+
+    monkeypatch.setattr(execution, "Budget", Epochs)
+    store, said = sweep(tmp_path / "store", study, concurrency=1, budget_hours=1.0)
+    assert "used up" in said[-1] and store.trials().status.tolist().count("running") == 1
+    monkeypatch.undo()
+    store, said = sweep(tmp_path / "store", study, concurrency=1)
+    assert "1 of them is pruned at the rung where the last run ended" in said
+    again = store.trials().sort_values("number")
+    pd.testing.assert_frame_equal(again[columns], whole[columns])
+    assert not list((tmp_path / "store.work").rglob("*.pt"))
+
+
+@pytest.mark.ray
+def test_a_budget_of_nothing_and_a_budget_just_enough(ray_session, tmp_path, monkeypatch):
+    study, over = make_study(scopes=(FX,), trials=2), "used up; the same command goes on from here"
+    store, said = sweep(tmp_path / "store", study, budget_hours=0.0)
+    assert said[-1].endswith(over) and store.trials().empty
+    from studies.engine import execution
+    from studies.engine.budget import Budget
+
+    class Exact(Budget):
+        ended = 0
+
+        @property
+        def used_up(self) -> bool:
+            return self.ended >= 2
+
+        def __call__(self, trial_id, result):
+            self.ended += bool(result.get("done"))
+            return super().__call__(trial_id, result)
+
+    monkeypatch.setattr(execution, "Budget", Exact)
+    store, said = sweep(tmp_path / "store", study, budget_hours=1.0)
+    assert store.trials().status.tolist() == ["finished"] * 2 and not any(over in line for line in said)
+
+
+@pytest.mark.ray
 def test_the_best_are_confirmed_over_seeds_and_splits_and_only_they_are_tested(ray_session, tmp_path):
     study = make_study(scopes=(FX,), trials=4)
     store, said = sweep(tmp_path / "store", study, confirm=1, confirm_seeds=2, confirm_splits=2)
@@ -398,3 +534,13 @@ def test_the_best_are_confirmed_over_seeds_and_splits_and_only_they_are_tested(r
     store, said = sweep(tmp_path / "store", study, confirm=1, confirm_seeds=3, confirm_splits=2)
     assert f"{configurations * 6} trials over 2 scopes, {configurations * 2} to run" in "\n".join(said)
     assert store.trials().trial_id.is_unique and len(store.trials()) == 4 + configurations * 6
+
+
+@pytest.mark.ray
+def test_a_store_that_a_node_does_not_see_is_refused_before_anything_starts(ray_session, tmp_path, monkeypatch):
+    monkeypatch.setattr("studies.engine.shared_folder._sees", lambda path: ("node-b", False))
+    said = rf"^{tmp_path}/store: node node-b does not see this folder; give --store a folder that all nodes share"
+    with pytest.raises(StoreError, match=said):
+        sweep(tmp_path / "store", address="auto")
+    assert ResultStore(str(tmp_path / "store")).trials().empty
+    assert not list(tmp_path.rglob(".probe-*"))

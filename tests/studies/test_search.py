@@ -13,7 +13,15 @@ from optuna.trial import TrialState
 
 from sefar.errors import ConfigError, StoreError
 from sefar.recipes import recipe
-from studies.engine.history import PastTrial, check_splits, free_numbers, planned_trials, read_history
+from studies.engine.history import (
+    PastTrial,
+    check_splits,
+    free_numbers,
+    may_extend,
+    plan_column,
+    planned_trials,
+    read_history,
+)
 from studies.engine.pruning import ScopedASHA
 from studies.engine.search import SweepSearch
 from studies.engine.space import SCOPE_SWEEP, Space
@@ -209,6 +217,8 @@ def test_history_comes_from_the_store(tmp_path):
         check_splits(history, {FX: "now"})
     assert planned_trials(study, history, 0) == {FX: 5, UB: 5}
     assert planned_trials(study, history, 3) == {FX: 8, UB: 5}
+    writer.trial(row | plan_column({FX: 9, UB: 9}))
+    assert planned_trials(study, read_history(store, study), 0) == {FX: 9, UB: 9}
 
 
 def test_a_changed_space_is_told_in_words(tmp_path):
@@ -289,3 +299,44 @@ def test_no_trial_is_stopped_before_pseudo_labels_had_their_say(epochs, warmup, 
     base = recipe("synthgym_tiny", {"optim.epochs": epochs, "objective.warmup_epochs": warmup})
     assert make_study(base=base).grace_epochs == grace
     ScopedASHA(make_study(base=base), [])
+
+
+def test_a_plan_is_extended_only_once_all_of_it_has_ended():
+    study = make_study()
+    done = [
+        PastTrial(study.spec(s, n, "search"), "finished", {}, 2, plans={FX: 2, UB: 2}) for s in (FX, UB) for n in (0, 1)
+    ]
+    assert may_extend(study, done)
+    assert not may_extend(study, done[:3])  # UB's second trial was never dealt
+    assert not may_extend(study, done[:2])  # UB was planned, but its turn has not come
+    assert not may_extend(study, [*done[:3], replace(done[3], status="running")])
+    assert may_extend(study, [replace(past, plans={}) for past in done[:2]])  # UB is new
+
+
+def left_at(number: int, values: list[float], status: str = "running", role: str = "search") -> PastTrial:
+    return PastTrial(make_study().spec(FX, number, role), status, dict(enumerate(values, 1)), 5, "h")
+
+
+def test_a_trial_left_at_a_rung_gets_the_decision_it_would_have_had():
+    """Its run ended between its epoch and the decision; a rung that holds a trial does not decide on it again."""
+    study = make_study()
+    strong = [left_at(n, [90.0] * 8, "finished") for n in (2, 3)]
+    weak = study.spec(FX, 4, "search")
+    assert feed(ScopedASHA(study, strong), weak, [10.0] * 7) == study.grace_epochs == 3
+    (stopped,) = ScopedASHA(study, [left_at(4, [10.0] * 3), *strong]).stopped
+    assert stopped.spec == weak
+    for past in (
+        left_at(4, [10.0] * 2),  # before the rung
+        left_at(4, [10.0] * 4),  # past it: it was let go on
+        left_at(4, [95.0] * 3),
+        left_at(4, [10.0, 10.0, math.nan]),
+        left_at(4, [10.0] * 3, role="default"),
+        left_at(4, [10.0] * 3, "pruned"),
+        left_at(4, [10.0] * 8),  # only its test is missing
+    ):
+        assert ScopedASHA(study, [past, *strong]).stopped == []
+
+
+def test_trials_left_at_a_rung_are_judged_beside_those_that_have_passed_it():
+    asha = ScopedASHA(make_study(), [left_at(2, [10.0] * 3), left_at(3, [90.0] * 5), left_at(4, [80.0] * 3)])
+    assert [past.spec.number for past in asha.stopped] == [2]

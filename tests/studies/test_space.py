@@ -49,6 +49,7 @@ def test_the_table_names_values_and_condition():
     rows = {row[0]: row[1:] for row in SCOPE_SWEEP.table()}
     assert rows["weighting.threshold"] == ("0.5 … 0.95, step 0.05", "weighting.kind = fixed")
     assert rows["weighting.kind"] == ("adaptive | fixed", "always")
+    assert rows["perturb.strength"] == ("0.25 … 1, step 0.25", "perturb.kind ≠ none")
 
 
 @pytest.mark.parametrize(

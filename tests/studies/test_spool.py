@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -23,7 +22,6 @@ from studies.results.outage import StorageOutage
 from studies.results.spool import deliver_leftovers, spool_folder, waiting_files
 from studies.results.storage import Location
 from studies.results.store import ResultStore
-from tests.studies.s3_server import S3Server, point_to
 from tests.studies.test_trial_run import spec_of
 
 SCOPE = "synthgym/event:FX@1pc#0"
@@ -31,19 +29,10 @@ TOY = "tests.studies.toy:ToyWorkload"
 COLUMNS = ["trial_id", "attempt", "epoch", "step", "dev_student_top1"]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    server = S3Server()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
-def uri(server, monkeypatch, tmp_path) -> Iterator[str]:
-    point_to(server, monkeypatch)
+def uri(bucket, monkeypatch, tmp_path) -> str:
     impatient(monkeypatch, tmp_path)
-    yield f"s3://{server.bucket()}/store"
-    server.start()
+    return f"s3://{bucket}/store"
 
 
 def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -466,6 +455,8 @@ def test_a_trial_outlives_an_outage(server, uri, tmp_path):
     same = ["status", "epochs_done", "dev_student_top1", "test_student_top1", "config_hash"]
     assert row[same].tolist() == other[same].tolist() and row.status == "finished"
     assert waiting_files(store.location) == [] and trial.checkpoints.load(trial.spec.trial_id) is None
+    trial.close()
+    undisturbed.close()
 
 
 def test_a_trial_whose_storage_stays_away_says_where_its_results_are_and_the_next_run_has_them(
@@ -479,6 +470,7 @@ def test_a_trial_whose_storage_stays_away_says_where_its_results_are_and_the_nex
         again_soon()
         with caplog.at_level(logging.WARNING), pytest.raises(StoreError, match=str(os.environ["SEFAR_SPOOL"])):
             trial.step()
+        trial.close()
     forget(monkeypatch)
     store = ResultStore(uri, create=True)
     assert store.epochs().epoch.tolist() == [1, 2, 3] and store.trials().status.tolist() == ["finished"]
@@ -493,6 +485,7 @@ def test_the_next_trial_waits_for_the_storage_to_begin(server, uri):
     trial = TrialRun(spec_of(), settings_of(uri, 60.0), 2)
     back.join()
     assert ResultStore(uri).trials().trial_id.tolist() == [trial.spec.trial_id]
+    trial.close()
 
 
 def test_a_row_that_waits_on_the_drivers_machine_counts_before_it_is_amended(server, uri, monkeypatch):

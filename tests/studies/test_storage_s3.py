@@ -7,7 +7,6 @@ import os
 import pickle
 import socket
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -24,26 +23,10 @@ from studies.results.filesystems import s3_options
 from studies.results.outage import StorageOutage, is_passing, persist, short_reason
 from studies.results.storage import Location
 from studies.results.store import NoStoreError, ResultStore
-from tests.studies.s3_server import S3Server, point_to
 from tests.studies.test_trial_run import spec_of
 
 SCOPE = "synthgym/event:FX@1pc#0"
 LARGE = 12 * 2**20  # beyond what one request takes: goes up in parts
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    server = S3Server()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def bucket(server, monkeypatch, tmp_path) -> str:
-    point_to(server, monkeypatch)
-    monkeypatch.setenv("SEFAR_SPOOL", str(tmp_path / "spool"))
-    monkeypatch.setattr(filesystems, "ATTEMPTS", 1)
-    return server.bucket()
 
 
 def epoch(number: int) -> dict:
@@ -404,3 +387,15 @@ def test_a_stale_handle_on_a_shared_folder_is_tried_again(tmp_path, monkeypatch)
     location.write("a/b", b"1")
     assert location.read("a/b") == b"1" and location.files() == ["a/b"]
     assert isinstance(location._fs, fs.LocalFileSystem)
+
+
+def test_amazons_region_of_a_bucket_is_asked_for_once(monkeypatch):
+    asked = []
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(filesystems, "_regions", {})
+    monkeypatch.setattr(filesystems.fs, "resolve_s3_region", lambda bucket: asked.append(bucket) or "eu-west-1")
+    for uri in ("s3://one/a", "s3://one/b", "s3://two/a"):
+        Location(uri)
+    RunSettings(store="s3://one/a").checkpoints("s")
+    assert asked == ["one", "two"]

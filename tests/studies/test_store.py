@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 
 from sefar.errors import StoreError
 from studies.results import storage
+from studies.results import store as store_module
 from studies.results.store import MARKER, ResultStore
 
 SCOPE = "synthgym/event:FX@1pc#0"
@@ -211,3 +213,34 @@ def test_writers_and_a_reader_do_not_disturb_each_other(store):
     assert all(p.exitcode == 0 for p in writers) and reads > 1
     assert len(store.epochs()) == 60 and store.trials().epochs_done.tolist() == [20, 20, 20]
     assert store.problems() == []
+
+
+def test_studies_that_start_at_once_make_one_store(tmp_path):
+    for turn in range(40):
+        uri = str(tmp_path / f"store{turn}")
+        start = threading.Barrier(6)
+
+        def make(_: int, uri: str = uri, start: threading.Barrier = start) -> int:
+            start.wait()
+            return ResultStore(uri, create=True).schema_version
+
+        with ThreadPoolExecutor(6) as pool:
+            assert len(set(pool.map(make, range(6)))) == 1
+
+
+def test_a_store_in_the_making_is_waited_for_and_a_folder_of_dot_files_is_none(tmp_path, monkeypatch):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/._sefar_store.json.abc").touch()
+    other = threading.Timer(0.3, lambda: (tmp_path / "store" / MARKER).write_bytes(marker))
+    marker = (Path(ResultStore(str(tmp_path / "model"), create=True).uri) / MARKER).read_bytes()
+    other.start()
+    ResultStore(str(tmp_path / "store"), create=True)
+    other.join()
+    monkeypatch.setattr(store_module, "BIRTH_SECONDS", 0.1)
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign/.git").mkdir()
+    with pytest.raises(StoreError, match="not empty; give --store a new folder"):
+        ResultStore(str(tmp_path / "foreign"), create=True)
+    (tmp_path / "odd" / MARKER).mkdir(parents=True)
+    with pytest.raises(StoreError, match="not empty"):
+        ResultStore(str(tmp_path / "odd"), create=True)

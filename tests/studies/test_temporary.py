@@ -21,10 +21,12 @@ def test_only_what_the_dead_have_left_is_removed(tmp):
     ours = temporary.make_folder("ray")
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    for name in (f"sefar-tune-{process.pid}-abc_1", "sefar-frames", f"other-tune-{process.pid}-abc", "sefar-tune-abc"):
+    here = temporary._namespace()
+    others = ["sefar-frames", f"other-tune-{process.pid}n{here}-abc", "sefar-tune-abc", f"sefar-tune-{process.pid}n9-a"]
+    for name in (f"sefar-tune-{process.pid}n{here}-abc_1", *others):
         (tmp / name / "inside").mkdir(parents=True)
     temporary.remove_abandoned()
     left = {path.name for path in tmp.iterdir()}
-    assert left == {Path(ours).name, "sefar-frames", f"other-tune-{process.pid}-abc", "sefar-tune-abc"}
+    assert left == {Path(ours).name, *others}
     temporary.remove_folder(ours)
     assert not Path(ours).exists()

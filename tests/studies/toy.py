@@ -67,7 +67,7 @@ class ToyTrainer:
 
 
 class ToyWorkload:
-    def prepare(self, config: TrainConfig) -> str:
+    def prepare(self, config: TrainConfig, *, decode: bool = True) -> str:
         return "toy-" + os.environ.get("TOY_SPLIT", "0")
 
     def cost(self, config: TrainConfig) -> float:
