@@ -15,6 +15,7 @@ import pytest
 from sefar.data import frame_files, framestore
 from sefar.data.framestore import FrameStore
 from sefar.errors import DataError
+from tests.descriptors import open_files
 
 
 @pytest.fixture
@@ -41,23 +42,18 @@ def clip(tmp_path: Path) -> str:
     return str(tmp_path / "clip.mp4")
 
 
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
 def test_only_the_clips_used_last_stay_open(decoded: list[int], clip: str, tmp_path: Path) -> None:
     store = FrameStore(tmp_path / "store", max_short_side=4, max_open=3)
-    before = descriptors()
     for start in (0, 1, 2, 0, 3):  # 0 is used again, so 1 goes
         assert store.frames(clip, start, 9)[0, 0, 0, 0] == start
     assert list(store._open) == [f"{clip}#{start}-9" for start in (2, 0, 3)]
-    assert descriptors() - before == 3
+    assert len(open_files(tmp_path)) == 3
     for start in range(20):
         assert (store.frames(clip, start, 9) == start).all()
-    assert descriptors() - before == 3
+    assert len(open_files(tmp_path)) == 3
     assert decoded == list(range(4)) + list(range(4, 20))  # those let go are mapped again, not decoded
     store.close()
-    assert descriptors() == before
+    assert open_files(tmp_path) == []
 
 
 def test_a_store_that_cannot_be_written_keeps_nothing_in_memory(
@@ -77,7 +73,7 @@ def test_a_store_that_cannot_be_written_keeps_nothing_in_memory(
 @pytest.fixture
 def few_descriptors() -> Iterator[Any]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    yield lambda spare: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors() + spare, hard))
+    yield lambda spare: resource.setrlimit(resource.RLIMIT_NOFILE, (len(open_files()) + spare, hard))
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
