@@ -25,7 +25,7 @@ from studies.engine.options import in_ray_job, lasting, study_of, sweep_options,
 from studies.engine.space import SCOPE_SWEEP  # noqa: E402
 from studies.engine.spec import Study  # noqa: E402
 from studies.engine.sweep import run_sweep  # noqa: E402
-from studies.results.report import failures, print_report, search_rows  # noqa: E402
+from studies.results.leaderboard import failures, print_report, search_rows  # noqa: E402
 from studies.results.schema import RUNNING  # noqa: E402
 from studies.results.store import ResultStore  # noqa: E402
 
@@ -54,7 +54,7 @@ def report(study: Study, store: ResultStore, flags: argparse.Namespace) -> None:
     Raises:
         SefarError: every trial, or a trial that everything is compared with, has failed.
     """
-    from studies.results.figures import learning_curves
+    from studies.results.figures.learning_curves import learning_curves
 
     trials, epochs = store.trials(study=study.name), store.epochs(study=study.name)
     scopes = [s for s in study.scopes.values if (trials.scope == s).any()]

@@ -68,6 +68,15 @@ class Scope:
         """Classes K."""
         return len(self.classes)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many labelled_clips and unlabelled_clips there are to train on, and how many classes."""
+        return {
+            "labelled_clips": len(self.labelled),
+            "unlabelled_clips": len(self.unlabelled),
+            "classes": self.num_classes,
+        }
+
 
 @dataclass(frozen=True)
 class _Split:

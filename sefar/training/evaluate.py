@@ -20,6 +20,8 @@ from sefar.models.granularity import SefarNet, normalise
 from sefar.ssl.teacher import TeacherConfig, ask
 from sefar.training.diagnostics import Answers, expected_calibration_error
 
+CLIP_COLUMNS = ("clip_id", "path", "start_frame", "end_frame", "label", "label_name", "set", "group")
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
@@ -50,7 +52,7 @@ class Evaluation:
     Attributes:
         metrics: percent: ``student_top1``, ``student_top5``, ``student_mean_class``, ``student_ece`` (expected
             calibration error) and the same for ``teacher`` where there is one.
-        predictions: a row a clip: clip_id, path, start_frame, end_frame, label, student_top5, teacher_top5 (class
+        predictions: a row a clip: the columns of `CLIP_COLUMNS`, student_top5, teacher_top5 (class
             indices, best first; None without a teacher), confidence and spread (of the teacher's passes, else of the
             student's).
         answers: what ``student`` and, where there is one, ``teacher`` said; only of a final evaluation.
@@ -150,7 +152,7 @@ def evaluate_part(
         if final:
             asked = _ask_part(model, reader, view_config, config, teacher_config, seed, device)
             answers[prefix] = Answers(probs_NK.numpy(), *asked)
-    table = reader.table[["clip_id", "path", "start_frame", "end_frame", "label"]].assign(**columns)
+    table = reader.table[list(CLIP_COLUMNS)].assign(**columns)
     if final:
         asked_of = answers.get("teacher", answers["student"])
         table = table.assign(confidence=asked_of.confidence_N, spread=asked_of.spread_N)

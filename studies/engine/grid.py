@@ -29,7 +29,7 @@ from studies.engine.software import software_columns
 from studies.engine.spec import TrialSpec, scope_slug
 from studies.engine.trial_run import WORK, RunSettings, TrialRun
 from studies.engine.workload import DEFAULT_WORKLOAD, load_workload
-from studies.results.report import clock, short_scope
+from studies.results.leaderboard import clock, short_scope
 from studies.results.schema import FAILED, FINISHED, RUNNING
 from studies.results.store import NoStoreError, ResultStore
 

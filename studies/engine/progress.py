@@ -13,7 +13,7 @@ from ray.tune import Callback
 from studies.engine.budget import Budget
 from studies.engine.history import PastTrial
 from studies.engine.spec import TrialSpec
-from studies.results.report import clock, short_scope
+from studies.results.leaderboard import clock, short_scope
 from studies.results.schema import FINISHED, METRIC, RUNNING
 
 QUIET_SECONDS = 30.0  # between lines where the output is not a terminal

@@ -151,6 +151,7 @@ class TrialRun:
         self.trainer = self._make(TrainConfig.from_dict(self.spec.config))
         scope = self.trainer.scope
         self.row |= {"split_hash": scope.split_hash, "device": str(self.trainer.device)}
+        self.row |= scope.sizes
         self.row |= {f"missing_{part}": count for part, count in scope.missing.items()}
         try:
             state = self.checkpoints.load(self.spec.trial_id)

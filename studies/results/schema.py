@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: clip counts of trials; class, set and group of predictions; compacted files
 
 METRIC = "dev_student_top1"  # trials are chosen by it, after their last epoch; percent, greater is better
 SEARCH, TRANSFER, DEFAULT, SUPERVISED = "search", "transfer", "default", "supervised"  # roles of a trial
@@ -47,6 +47,9 @@ TRIALS = [
     ("error", TEXT),
     ("notes", TEXT),  # what befell the trial without ending it
     ("split_hash", TEXT),
+    ("labelled_clips", WHOLE),  # that the trial trains on
+    ("unlabelled_clips", WHOLE),
+    ("classes", WHOLE),
     ("missing_labelled", WHOLE),  # clips that were absent or quarantined and left out
     ("missing_unlabelled", WHOLE),
     ("missing_dev", WHOLE),
@@ -99,6 +102,9 @@ PREDICTIONS = [
     ("start_frame", WHOLE),
     ("end_frame", WHOLE),
     ("label", WHOLE),
+    ("label_name", TEXT),
+    ("set", TEXT),  # of the label: a block of the confusion matrix
+    ("group", TEXT),  # source video or performer: clips of one group are not independent
     ("student_top5", pa.list_(WHOLE)),
     ("teacher_top5", pa.list_(WHOLE)),
     ("confidence", REAL),

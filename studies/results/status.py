@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from sefar.errors import ConfigError, nearest
-from studies.results.report import MARKS, clock, describe_parameters, short_scope
+from studies.results.leaderboard import MARKS, clock, describe_parameters, short_scope
 from studies.results.schema import CONFIRM, FAILED, FINISHED, METRIC, PRUNED, RUNNING, SUPERVISED
 from studies.results.store import ResultStore
 

@@ -21,7 +21,7 @@ from studies.engine.space import SCOPE_SWEEP
 from studies.engine.spec import Axis, Study
 from studies.engine.sweep import SweepOptions, is_complete, plan_confirm, plan_sweep, run_sweep
 from studies.engine.trial_run import RunSettings, TrialRun
-from studies.results.report import failures
+from studies.results.leaderboard import failures
 from studies.results.store import ResultStore
 from tests.studies.toy import ToyTrainer
 

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from studies.engine.space import SCOPE_SWEEP
 from studies.results.confirm import confirmed
-from studies.results.report import print_report
+from studies.results.leaderboard import print_report
 from studies.results.store import ResultStore
 from tests.studies.test_journal import opened
 from tests.studies.test_scope_sweep import FX, UB, make_study, ray_session, sweep  # noqa: F401

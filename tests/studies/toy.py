@@ -21,7 +21,9 @@ class ToyTrainer:
     def __init__(self, config: TrainConfig) -> None:
         self.config, self.epoch, self.epochs = config, 0, config.optim.epochs
         self.scope = SimpleNamespace(
-            split_hash="toy-" + os.environ.get("TOY_SPLIT", "0"), missing={"labelled": 0, "test": 3}
+            split_hash="toy-" + os.environ.get("TOY_SPLIT", "0"),
+            sizes={"labelled_clips": 12, "unlabelled_clips": 30, "classes": 2},
+            missing={"labelled": 0, "test": 3},
         )
         supervised = config.objective.gamma_unlabelled == 0 and config.objective.gamma_mix == 0
         self.ceiling = 40.0 if supervised else 60 + 10 * config.perturb.strength - config.objective.gamma_mix

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from studies.results.report import ranked, search_rows, short_scope
+from studies.results.leaderboard import ranked, search_rows, short_scope
 from studies.results.schema import DEFAULT, FINISHED, METRIC, PRUNED, SUPERVISED
 
 # Okabe and Ito's colours, told apart by colour-blind readers; the three that matter also differ in line style

@@ -12,8 +12,8 @@ import pytest
 from matplotlib import image
 
 from studies.results.confirm import confirmed, without_split
-from studies.results.figures import learning_curves
-from studies.results.report import (
+from studies.results.figures.learning_curves import learning_curves
+from studies.results.leaderboard import (
     clock,
     confirm_table,
     describe_parameters,
@@ -208,7 +208,7 @@ def test_short_forms():
 
 
 def test_the_picture_leaves_the_callers_backend_alone():
-    code = "import studies.results.figures, sys; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import studies.results.figures.learning_curves, sys; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

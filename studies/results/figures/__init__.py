@@ -1,0 +1,1 @@
+"""Pictures of studies: one function each, from tables to a matplotlib figure."""
