@@ -33,6 +33,7 @@ RETRY_SECONDS = 5.0  # while the storage does not answer
 DEAD_SECONDS = 120.0  # without a sign
 GRACE_SECONDS = 10.0  # a holder that was cut off by an outage is back sooner
 CLAIMS = 5  # tries, where several claim at once
+LOST = signal.SIGUSR2  # SIGINT would not do: it is ignored in the background of a script, nohup or not
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def held_lease(location: Location, study: str) -> Iterator[None]:
     """
     lease = _Lease(location, study)
     lease.claim()
+    before = signal.signal(LOST, signal.default_int_handler) if lease.in_main_thread else None
     renewal = threading.Thread(target=lease.renew_until_released, daemon=True, name=f"lease of study {study}")
     renewal.start()
     try:
@@ -67,6 +69,8 @@ def held_lease(location: Location, study: str) -> Iterator[None]:
     finally:
         lease.release()
         renewal.join(timeout=1.0)
+        if lease.in_main_thread:
+            signal.signal(LOST, before or signal.SIG_DFL)
 
 
 class _Lease:
@@ -76,7 +80,7 @@ class _Lease:
         self.name = f"{self.folder}/{uuid.uuid4().hex}.json"
         self.lost = ""
         self._released = threading.Event()
-        self._in_main_thread = threading.current_thread() is threading.main_thread()
+        self.in_main_thread = threading.current_thread() is threading.main_thread()
 
     def claim(self) -> None:
         for _ in range(CLAIMS):
@@ -122,9 +126,9 @@ class _Lease:
             f"{DEAD_SECONDS:.0f} s; finished epochs are kept"
         )
         log.error(self.lost)
-        if self._in_main_thread and not self._released.is_set():
+        if self.in_main_thread and not self._released.is_set():
             # two runs would train the same trials; the signal ends whatever the main thread waits for
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            signal.pthread_kill(threading.main_thread().ident or 0, LOST)
 
     def _rivals(self, patience_seconds: float | None = None) -> list[_Rival]:
         written = self.location.modified(self.folder, patience_seconds=patience_seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -138,6 +139,19 @@ def test_a_run_whose_lease_was_taken_over_ends(work, monkeypatch):
         leave_behind(work)
         time.sleep(30)  # interrupted
     assert work.files() == ["s.lease/dead.json"]
+
+
+def test_a_lost_lease_ends_a_run_that_ignores_ctrl_c(work, monkeypatch):
+    """As one does that a script has started in the background."""
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.3)
+    handler, before = signal.signal(signal.SIGINT, signal.SIG_IGN), signal.getsignal(signal.SIGUSR2)
+    try:
+        with pytest.raises(StoreError, match="taken over"), study_lock(work, "s"):
+            leave_behind(work)
+            time.sleep(30)  # interrupted
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert signal.getsignal(signal.SIGUSR2) == before
 
 
 def test_ctrl_c_stays_ctrl_c(work):
