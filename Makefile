@@ -35,8 +35,7 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 
 notebooks: $(STAMP)
-	@ls notebooks/*.ipynb >/dev/null 2>&1 || { echo "notebooks/: no notebook yet"; exit 1; }
-	$(BIN)/python -m nbconvert --to html --execute notebooks/*.ipynb
+	$(BIN)/python studies/notebooks.py $(FLAGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -23,6 +23,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from sefar.errors import StoreError
+from studies.results.compacted import stored_version
 from studies.results.outage import StorageOutage, explained
 from studies.results.settle import settle
 from studies.results.storage import Location
@@ -255,9 +256,9 @@ def deliver(home: Location, path: Path, patience_seconds: float = 0.0) -> None:
         require_folder(home)
         content: bytes | Path | None = path
         if name.endswith(".parquet"):
-            with suppress(FileNotFoundError):
-                stored = location.read(name, patience_seconds=patience_seconds)
-                content = settle(place.split("/")[1], path.read_bytes(), stored)
+            inner = f"{place.removeprefix(STORE).lstrip('/')}/{name}"
+            if (stored := stored_version(home, inner, patience_seconds)) is not None:
+                content = settle(inner.split("/")[0], path.read_bytes(), stored)
         elif (location.written_at(name, patience_seconds=patience_seconds) or 0.0) > kept_at:
             content = None
         if content is not None:

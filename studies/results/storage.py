@@ -6,6 +6,7 @@ the location's patience; after that comes `StorageOutage`.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import uuid
@@ -125,6 +126,12 @@ class Location:
             if info.type == fs.FileType.File
         }
 
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """All files below `folder` and their sizes, bytes."""
+        selector = fs.FileSelector(f"{self.root}/{folder}".rstrip("/"), recursive=True, allow_not_found=True)
+        found = self._try(folder, "read", lambda: self._fs.get_file_info(selector))
+        return {i.path[len(self.root) :].lstrip("/"): i.size or 0 for i in found if i.type == fs.FileType.File}
+
     def exists(self, name: str) -> bool:
         """Whether the file is there."""
         return self.written_at(name) is not None
@@ -205,6 +212,50 @@ class Location:
                 self._fs.delete_file(f"{self.root}/{name}")
 
         self._try(name, "deleted", work, patience_seconds)
+
+    def remove_same(self, name: str, digest: str) -> bool:
+        """Delete the file unless its content has changed.
+
+        A local file is first moved out of the way of whoever may write it in this moment, and moved back if need be;
+        of an object, one that is written between the last look and the deletion is lost.
+
+        Args:
+            name: path relative to the location.
+            digest: SHA-256 of the content that may go, hexadecimal.
+
+        Returns:
+            whether nothing is there any more.
+        """
+
+        def work() -> bool:
+            if self.is_local:
+                return _remove_same(Path(f"{self.root}/{name}"), digest)
+            with self._fs.open_input_file(f"{self.root}/{name}") as stream:
+                same = hashlib.sha256(stream.read()).hexdigest() == digest
+            if same:
+                self._fs.delete_file(f"{self.root}/{name}")
+            return same
+
+        try:
+            return self._try(name, "deleted", work, missing_raises=True)
+        except FileNotFoundError:
+            return True
+
+
+def _remove_same(path: Path, digest: str) -> bool:
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    os.rename(path, aside)
+    same = hashlib.sha256(aside.read_bytes()).hexdigest() == digest
+    if not same:
+        try:
+            os.link(aside, path)
+        except FileExistsError:  # a still newer one has been written
+            pass
+        except OSError:  # a file system without links
+            os.replace(aside, path)
+            return False
+    os.unlink(aside)
+    return same
 
 
 def _replace(path: Path, data: bytes | Path) -> None:

@@ -2,6 +2,7 @@
 
     <store>/_sefar_store.json                                       marker with the schema version
     <store>/<table>/study=<study>/scope=<scope>/<trial_id>-a<attempt>.parquet
+    <store>/<table>/study=<study>/scope=<scope>/compact-<digest>.parquet     trials that have ended, joined by `compact`
 
 Each trial writes only its own files, one a table and attempt, replaced whole as they grow; so a reader never meets half
 a row, and writers never wait for one another. Study and scope stand in the path alone: kept in the file as well,
@@ -12,54 +13,38 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import unquote
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from sefar.errors import StoreError
+from sefar.errors import StoreError, nearest
+from studies.results.compacted import Member
 from studies.results.outage import PATIENCE_SECONDS, StorageOutage
+from studies.results.reading import Source, UnreadableFile, join, list_files, parse, read_files
 from studies.results.schema import RUNNING, SCHEMA_VERSION, TABLES, now
 from studies.results.spool import deliver_leftovers, undelivered, waiting_names
 from studies.results.storage import Location
-from studies.results.writer import TrialWriter, part_name
+from studies.results.store_files import StoreFile, part_name
+from studies.results.writer import TrialWriter
 
 log = logging.getLogger(__name__)
 
 MARKER = "_sefar_store.json"
 FORMAT = "sefar-results"
 BIRTH_SECONDS = 2.0  # that another run may take between making the folder and naming it a store
-FILE = re.compile(
-    r"^(?P<table>[a-z]+)/study=(?P<study>[^/]+)/scope=(?P<scope>[^/]+)/(?P<trial>[^/]+)-a(?P<attempt>\d+)\.parquet$"
-)
 
 
-@dataclass(frozen=True)
-class StoreFile:
-    """A data file by what its path says."""
+class Where(TypedDict, total=False):
+    """What to read of a table; see `ResultStore.read`."""
 
-    path: str
-    table: str
-    study: str
-    scope: str
-    trial_id: str
-    attempt: int
-
-    @classmethod
-    def parse(cls, path: str) -> StoreFile | None:
-        """Read the path; None when it is none of ours."""
-        match = FILE.match(path)
-        if match is None or match["table"] not in TABLES:
-            return None
-        study, scope = unquote(match["study"]), unquote(match["scope"])
-        return cls(path, match["table"], study, scope, unquote(match["trial"]), int(match["attempt"]))
+    study: str | None
+    scope: str | None
+    trial_id: str | None
+    columns: Sequence[str] | None
+    all_attempts: bool
 
 
 class NoStoreError(StoreError):
@@ -89,14 +74,14 @@ class ResultStore:
         if not self._is_there():
             if not create:
                 raise NoStoreError(f"{self.uri}: there is no result store; a study makes one with --store")
-            marker = {"format": FORMAT, "schema_version": SCHEMA_VERSION}
-            self.location.write(MARKER, (json.dumps(marker) + "\n").encode())
+            self._mark({})
         elif create:
             # writing the marker anew proves that the store can be written before anything starts
             self.location.write(MARKER, self.location.read(MARKER))
         self.location.marker = MARKER
         self.schema_version = self._read_version()
         if create:
+            self.raise_version()
             deliver_leftovers(self.location)
 
     @property
@@ -137,82 +122,110 @@ class ResultStore:
             )
         return version
 
+    def _mark(self, marker: dict[str, Any]) -> None:
+        said = marker | {"format": FORMAT, "schema_version": SCHEMA_VERSION}
+        self.location.write(MARKER, (json.dumps(said) + "\n").encode())
+
+    def raise_version(self) -> None:
+        """Mark the store as of this software's version; to be done before anything is written that others overlook."""
+        if self.schema_version < SCHEMA_VERSION:
+            self._mark(json.loads(self.location.read(MARKER)))
+            self.schema_version = SCHEMA_VERSION
+
     def files(
         self, table: str, study: str | None = None, scope: str | None = None, trial_id: str | None = None
     ) -> list[StoreFile]:
-        """Data files of a table; foreign files are noted as problems. Only the partitions asked for are listed."""
+        """Data files of a table; foreign files are noted as problems. Only the partitions asked for are listed.
+
+        Compacted files are among them whatever the trial: which trials these hold, they say themselves.
+        """
         folder = table
         if study is not None:
             folder += f"/study={part_name(study)}" + (f"/scope={part_name(scope)}" if scope is not None else "")
         found = []
-        for path in self.location.files(folder):
-            if path.rpartition("/")[2].startswith((".", "_")):
-                continue  # a temporary file of a writer at work or killed
+        for path in list_files(self.location, folder):
             file = StoreFile.parse(path)
             if file is None:
                 self._note(path, "not a file of this store; skipped")
-            elif (scope is None or file.scope == scope) and (trial_id is None or file.trial_id == trial_id):
+            elif (scope is None or file.scope == scope) and (trial_id in (None, file.trial_id) or file.compacted):
                 found.append(file)
         return found
 
-    def read(
-        self,
-        table: str,
-        *,
-        study: str | None = None,
-        scope: str | None = None,
-        trial_id: str | None = None,
-        columns: Sequence[str] | None = None,
-        all_attempts: bool = False,
-    ) -> pd.DataFrame:
-        """A table as pandas, the last attempt of each key only, unless `all_attempts`.
+    @overload
+    def read(self, table: str, *, arrow: Literal[False] = False, **where: Unpack[Where]) -> pd.DataFrame: ...
+
+    @overload
+    def read(self, table: str, *, arrow: Literal[True], **where: Unpack[Where]) -> pa.Table: ...
+
+    def read(self, table: str, *, arrow: bool = False, **where: Unpack[Where]) -> pd.DataFrame | pa.Table:
+        """A table, the last attempt of each key only, unless `all_attempts`; sorted by study, scope and key.
 
         Args:
             table: ``trials``, ``epochs``, ``predictions`` or ``regulation``.
-            study: only this study.
-            scope: only this label scope.
-            trial_id: only this trial.
-            columns: only these (and the key); columns that no file has are left out.
-            all_attempts: keep the rows of attempts that a later one replaced.
+            arrow: as an Arrow table instead of pandas.
+            **where: `study`, `scope`, `trial_id`: only this one; only its files are read. `columns`: only these (and
+                the key), and only their bytes of compacted files; columns that no file has are left out.
+                `all_attempts`: keep the rows of attempts that a later one replaced and no compaction has dropped.
+
+        Raises:
+            StorageOutage: the storage does not answer.
+            StoreError: there is no such table.
         """
-        spec = TABLES[table]
-        files = self.files(table, study, scope, trial_id)
-        if spec.whole_attempts and not all_attempts:
-            files = _last_attempts(files)
+        if table not in TABLES:
+            raise StoreError(f"{self.uri}: there is no table '{table}'{nearest(table, TABLES)}")
+        if unknown := set(where) - set(Where.__annotations__):
+            raise TypeError(f"read: unknown argument '{min(unknown)}'{nearest(min(unknown), Where.__annotations__)}")
+        spec, columns, all_attempts = TABLES[table], where.get("columns"), where.get("all_attempts", False)
         wanted = None if columns is None else set(columns) | set(spec.key) | {"attempt"}
-        with ThreadPoolExecutor(max_workers=8) as pool:
-            tables = [t for t in pool.map(lambda f: self._read_file(f, wanted), files) if t is not None]
-        if not tables:
-            empty = spec.schema.empty_table().to_pandas()
-            frame = empty.assign(study=pd.Series(dtype=str), scope=pd.Series(dtype=str))
-        else:
-            # files of older versions lack columns: these are null
-            known = spec.schema if wanted is None else pa.schema([f for f in spec.schema if f.name in wanted])
-            frame = pa.concat_tables([*tables, known.empty_table()], promote_options="permissive").to_pandas()
-        if not all_attempts:
-            frame = frame.sort_values("attempt", kind="stable").drop_duplicates(
-                ["study", "scope", *spec.key], keep="last"
-            )
-        frame = frame.sort_values(["study", "scope", *spec.key], kind="stable").reset_index(drop=True)
-        if wanted is not None:
-            frame = frame[[c for c in frame.columns if c in wanted | {"study", "scope"}]]
-        return frame
+        place = where.get("study"), where.get("scope"), where.get("trial_id")
 
-    def trials(self, **where: Any) -> pd.DataFrame:
+        def listed() -> list[StoreFile]:
+            files = self.files(table, *place)
+            return _last_attempts(files) if spec.whole_attempts and not all_attempts else files
+
+        sources = read_files(listed, lambda file: self.load(file, wanted, place[2]), self.uri)
+        rows = join(sources, spec, wanted, all_attempts=all_attempts)
+        return rows if arrow else rows.to_pandas()
+
+    @overload
+    def trials(self, *, arrow: Literal[False] = False, **where: Unpack[Where]) -> pd.DataFrame: ...
+
+    @overload
+    def trials(self, *, arrow: Literal[True], **where: Unpack[Where]) -> pa.Table: ...
+
+    def trials(self, *, arrow: Any = False, **where: Unpack[Where]) -> pd.DataFrame | pa.Table:
         """One row a trial; see `read`."""
-        return self.read("trials", **where)
+        return self.read("trials", arrow=arrow, **where)
 
-    def epochs(self, **where: Any) -> pd.DataFrame:
+    @overload
+    def epochs(self, *, arrow: Literal[False] = False, **where: Unpack[Where]) -> pd.DataFrame: ...
+
+    @overload
+    def epochs(self, *, arrow: Literal[True], **where: Unpack[Where]) -> pa.Table: ...
+
+    def epochs(self, *, arrow: Any = False, **where: Unpack[Where]) -> pd.DataFrame | pa.Table:
         """One row a trial and epoch; see `read`."""
-        return self.read("epochs", **where)
+        return self.read("epochs", arrow=arrow, **where)
 
-    def predictions(self, **where: Any) -> pd.DataFrame:
+    @overload
+    def predictions(self, *, arrow: Literal[False] = False, **where: Unpack[Where]) -> pd.DataFrame: ...
+
+    @overload
+    def predictions(self, *, arrow: Literal[True], **where: Unpack[Where]) -> pa.Table: ...
+
+    def predictions(self, *, arrow: Any = False, **where: Unpack[Where]) -> pd.DataFrame | pa.Table:
         """One row a trial, part and clip; see `read`."""
-        return self.read("predictions", **where)
+        return self.read("predictions", arrow=arrow, **where)
 
-    def regulation(self, **where: Any) -> pd.DataFrame:
+    @overload
+    def regulation(self, *, arrow: Literal[False] = False, **where: Unpack[Where]) -> pd.DataFrame: ...
+
+    @overload
+    def regulation(self, *, arrow: Literal[True], **where: Unpack[Where]) -> pa.Table: ...
+
+    def regulation(self, *, arrow: Any = False, **where: Unpack[Where]) -> pd.DataFrame | pa.Table:
         """Binned confidence and spread of each trial; see `read`."""
-        return self.read("regulation", **where)
+        return self.read("regulation", arrow=arrow, **where)
 
     def problems(self) -> list[str]:
         """What reading has met so far that is torn or foreign, one line a file."""
@@ -223,30 +236,49 @@ class ResultStore:
             log.warning("%s/%s: %s", self.uri, path, text)
         self._problems[path] = text
 
-    def _read_file(self, file: StoreFile, columns: set[str] | None) -> pa.Table | None:
+    def load(self, file: StoreFile, columns: set[str] | None = None, trial_id: str | None = None) -> Source | None:
+        """Read a file; None for one that is torn or foreign, which is noted as a problem.
+
+        Args:
+            file: of this store.
+            columns: only these; None: all.
+            trial_id: only the rows of this trial.
+
+        Raises:
+            FileNotFoundError: it has vanished.
+            StorageOutage: the storage does not answer.
+        """
         try:
-            # whole: files are small, and what fails from here on is the file, not the way to it
-            parquet = pq.ParquetFile(pa.BufferReader(self.location.read(file.path)))
-            names = None if columns is None else [n for n in parquet.schema_arrow.names if n in columns]
-            table = parquet.read(columns=names)
-        except FileNotFoundError:
-            return None  # replaced or compacted between listing and reading
-        except (OSError, pa.ArrowException) as error:
-            self._note(file.path, f"torn or not Parquet ({str(error).splitlines()[0][:80]}); skipped")
+            if file.compacted:
+                try:
+                    with self.location.open(file.path) as stream:
+                        return parse(stream, file, columns, trial_id)
+                except UnreadableFile:
+                    pass  # or the way to it has failed: reading it whole tells which
+            # whole: files of trials are small, and what fails from here on is the file, not the way to it
+            return parse(self.location.read(file.path), file, columns, trial_id)
+        except UnreadableFile as error:
+            self._note(file.path, f"{error}; skipped")
             return None
-        if not set(TABLES[file.table].key) <= set(table.column_names):
-            self._note(file.path, "lacks the key columns of this store; skipped")
+
+    def attempts(self, table: str, study: str, scope: str, trial_id: str) -> list[Member]:
+        """The attempts of a trial that have written a file of a table, compacted or not, torn ones too."""
+        alone: list[Member] = []
+
+        def load(file: StoreFile) -> Source | None:
+            if file.compacted:
+                return self.load(file, {"trial_id", "attempt"}, trial_id)
+            alone.append(Member(trial_id, file.attempt))
             return None
-        for name, value in (("scope", file.scope), ("study", file.study)):
-            if name in table.column_names:
-                table = table.drop_columns(name)
-            table = table.add_column(0, name, pa.array([value] * len(table), pa.string()))
-        return table
+
+        sources = read_files(lambda: self.files(table, study, scope, trial_id), load, self.uri)
+        return alone + [member for source in sources for member in source.members]
 
     def writer(self, study: str, scope: str, trial_id: str) -> TrialWriter:
         """A writer for the next attempt of a trial; what waits on this machine is delivered first."""
+        self.raise_version()
         deliver_leftovers(self.location)
-        seen = [f.attempt for t in ("trials", "epochs") for f in self.files(t, study, scope, trial_id)]
+        seen = [m.attempt for t in ("trials", "epochs") for m in self.attempts(t, study, scope, trial_id)]
         for path in waiting_names(self.location):
             file = StoreFile.parse(path)
             if file is not None and (file.study, file.scope, file.trial_id) == (study, scope, trial_id):
@@ -286,9 +318,6 @@ class ResultStore:
 
 
 def _last_attempts(files: list[StoreFile]) -> list[StoreFile]:
-    last: dict[tuple[str, str, str], StoreFile] = {}
-    for file in files:
-        key = (file.study, file.scope, file.trial_id)
-        if key not in last or file.attempt > last[key].attempt:
-            last[key] = file
-    return list(last.values())
+    """Without the files that a later attempt has replaced whole, so that these need not be read."""
+    last = {(f.study, f.scope, f.trial_id): f for f in sorted(files, key=lambda f: f.attempt) if not f.compacted}
+    return [f for f in files if f.compacted or last[f.study, f.scope, f.trial_id] is f]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import pandas as pd
 
 from studies.results.schema import to_table
 from studies.results.settle import stamped
 from studies.results.spool import Spool
+from studies.results.store_files import trial_path
 
 if TYPE_CHECKING:
     from studies.results.store import ResultStore
@@ -34,8 +34,7 @@ class TrialWriter:
 
     def path(self, table: str) -> str:
         """The attempt's file of a table, relative to the store."""
-        folder = f"{table}/study={part_name(self.study)}/scope={part_name(self.scope)}"
-        return f"{folder}/{part_name(self.trial_id)}-a{self.attempt}.parquet"
+        return trial_path(table, self.study, self.scope, self.trial_id, self.attempt)
 
     def write(self, table: str, rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> None:
         """Replace the attempt's rows of a table."""
@@ -71,8 +70,3 @@ class TrialWriter:
         self._epochs.append(dict(row))
         # a few hundred rows at most: writing the file anew costs milliseconds and keeps one file, not one an epoch
         self.write("epochs", self._epochs)
-
-
-def part_name(value: str) -> str:
-    """A study, scope or trial as a part of a path."""
-    return quote(value, safe="")

@@ -1,117 +1,141 @@
-"""Pictures of a study, one function each."""
+"""Learning curves: dev accuracy against epoch, with the trials that were stopped early."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from studies.results.leaderboard import ranked, search_rows, short_scope
+from sefar.files import write_whole
+from studies.results.figures.footer import footer
+from studies.results.figures.panels import scope_panels
+from studies.results.figures.style import (
+    BASELINE,
+    BEST,
+    OTHER,
+    PAPER,
+    SMALL_PT,
+    NothingToDraw,
+    rendered,
+    styled,
+    tidy,
+)
+from studies.results.leaderboard import ranked, search_rows
 from studies.results.schema import DEFAULT, FINISHED, METRIC, PRUNED, SUPERVISED
-
-# Okabe and Ito's colours, told apart by colour-blind readers; the three that matter also differ in line style
-BEST, PAPER, BASELINE, OTHER = "#0072B2", "#D55E00", "#000000", "#9A9A9A"
 
 
 def learning_curves(trials: pd.DataFrame, epochs: pd.DataFrame, scopes: list[str], path: Path) -> Path:
-    """Dev accuracy against epoch, a line a search trial, a panel a scope; saved as PNG.
+    """The figure of `draw_learning_curves`, saved as PNG.
 
     Args:
         trials: rows of ``trials``.
         epochs: rows of ``epochs``.
         scopes: the panels; one without a search trial has none.
-        path: where to.
+        path: where to; its folder is made.
 
     Raises:
         OSError: the picture cannot be written.
-        ValueError: no scope has a search trial.
+        NothingToDraw: no scope has a search trial.
     """
-    trials = search_rows(trials)
-    scopes = [scope for scope in scopes if (trials.scope == scope).any()]
-    if not scopes:
-        raise ValueError("no search trial to draw: none has started yet")
-    columns = min(len(scopes), 3)
-    rows = math.ceil(len(scopes) / columns)
-    # not through pyplot: its backend belongs to the caller, who may be a notebook
-    figure = Figure(figsize=(0.6 + 4.4 * columns, 0.9 + 3.3 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    for axis, scope in zip(axes.flat, scopes, strict=False):
-        _panel(axis, trials[trials.scope == scope], epochs[epochs.scope == scope], scope)
-    for axis in axes.flat[len(scopes) :]:
-        axis.set_visible(False)
-    for row in axes:
-        row[0].set_ylabel("dev top-1 of the student (%)")
-    handles = [
-        Line2D([], [], color=BEST, lw=2.4, marker="o", ms=4, label="best finished trial"),
-        Line2D([], [], color=PAPER, lw=2, ls="--", label="paper's default SeFAR"),
-        Line2D([], [], color=BASELINE, lw=2, ls=":", label="supervised baseline"),
-        Line2D([], [], color=OTHER, lw=1.2, label="other trial"),
-        Line2D([], [], color=OTHER, lw=1, alpha=0.6, marker="x", ms=5, label="stopped early (ASHA)"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(5, 1 + 2 * columns), frameon=False, fontsize=8)
+    picture = rendered(draw_learning_curves(trials, epochs, scopes), "png")
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")  # so that a full disk leaves an older picture whole
-    try:
-        figure.savefig(part, format="png", dpi=150)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, picture)
     return path
 
 
-def _panel(axis: Axes, trials: pd.DataFrame, epochs: pd.DataFrame, scope: str) -> None:
+@styled
+def draw_learning_curves(trials: pd.DataFrame, epochs: pd.DataFrame, scopes: Sequence[str] | None = None) -> Figure:
+    """Dev accuracy against epoch, a line a search trial, a panel a scope; pruned trials end in a cross.
+
+    Args:
+        trials: rows of ``trials``.
+        epochs: rows of ``epochs``.
+        scopes: the panels in order; None: every scope. One without a search trial has none.
+
+    Returns:
+        A figure of column width for one scope, else of page width.
+
+    Raises:
+        NothingToDraw: no scope has a search trial.
+    """
+    trials = search_rows(trials)
+    scopes = list(dict.fromkeys(trials.scope)) if scopes is None else list(scopes)
+    scopes = [scope for scope in scopes if (trials.scope == scope).any()]
+    if not scopes:
+        raise NothingToDraw("no search trial to draw: none has started yet; run studies/scope_sweep.py")
+    figure, axes = scope_panels(scopes, sharey=True)
+    ends = [_panel(axes[scope], trials[trials.scope == scope], epochs[epochs.scope == scope]) for scope in scopes]
+    for scope, labels in zip(scopes, ends, strict=True):
+        _label_ends(axes[scope], labels)  # now that every panel has widened the axis they share
+    footer(
+        figure,
+        [
+            Line2D([], [], color=BEST, lw=2, marker="o", ms=3.5, label="best finished trial"),
+            Line2D([], [], color=PAPER, lw=1.7, ls="--", label="paper's default SeFAR"),
+            Line2D([], [], color=BASELINE, lw=1.7, ls=":", label="supervised baseline"),
+            Line2D([], [], color=OTHER, lw=1, label="other trial"),
+            Line2D([], [], color=OTHER, lw=0.8, alpha=0.8, marker="x", ms=4, label="stopped early (ASHA)"),
+        ],
+        xlabel="epoch (finished)",
+        ylabel="dev top-1 of the student (%)",
+    )
+    return figure
+
+
+def _panel(axis: Axes, trials: pd.DataFrame, epochs: pd.DataFrame) -> list[tuple[float, str, str]]:
+    """Draw a scope's curves; returns final value, its text and colour of the curves that are named."""
     order = ranked(trials)
     finished = order[order.status == FINISHED]
     best = finished.trial_id.iloc[0] if len(finished) else None
     labels: list[tuple[float, str, str]] = []
     colours = {DEFAULT: PAPER, SUPERVISED: BASELINE}
+    last_epoch = 1
     for row in order.iloc[::-1].itertuples():
-        curve = epochs[epochs.trial_id == row.trial_id].sort_values("epoch")
+        curve = epochs[(epochs.trial_id == row.trial_id) & epochs[METRIC].notna()].sort_values("epoch")
         if curve.empty:
             continue
         x, y = curve.epoch.to_numpy(), curve[METRIC].to_numpy()
+        last_epoch = max(last_epoch, int(x[-1]))
         if row.role == SUPERVISED:
-            axis.plot(x, y, color=BASELINE, lw=2, ls=":", zorder=4)
+            axis.plot(x, y, color=BASELINE, lw=1.7, ls=":", zorder=4)
         elif row.role == DEFAULT:
-            axis.plot(x, y, color=PAPER, lw=2, ls="--", zorder=5)
+            axis.plot(x, y, color=PAPER, lw=1.7, ls="--", zorder=5)
         elif row.status == PRUNED:
-            axis.plot(x, y, color=OTHER, lw=1, alpha=0.6, zorder=1)
-            axis.plot(x[-1], y[-1], color=OTHER, marker="x", ms=5, alpha=0.8, zorder=1)
+            axis.plot(x, y, color=OTHER, lw=0.8, alpha=0.6, zorder=1)
+            axis.plot(x[-1], y[-1], color=OTHER, marker="x", ms=4, alpha=0.8, zorder=1)
         else:
-            axis.plot(x, y, color=OTHER, lw=1.2, zorder=2)
+            axis.plot(x, y, color=OTHER, lw=1, zorder=2)
         if row.trial_id == best:
-            axis.plot(x, y, color=BEST, lw=2.4, marker="o", ms=4, zorder=3, alpha=0.9)
+            axis.plot(x, y, color=BEST, lw=2, marker="o", ms=3.5, zorder=3, alpha=0.9)
         if row.status == FINISHED and (row.trial_id == best or row.role in (DEFAULT, SUPERVISED)):
             colour = BEST if row.trial_id == best else colours[str(row.role)]
             labels.append((float(y[-1]), f"{y[-1]:.1f}", colour))
-    _label_ends(axis, labels, int(trials.epochs_planned.max()))
-    axis.set_title(short_scope(scope), fontsize=10)
-    axis.set_xlabel("epoch (finished)")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.grid(axis="y", color="#DDDDDD", lw=0.6)
-    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_xlim(0.8, max(float(trials.epochs_planned.max()), last_epoch) + 0.2)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    tidy(axis)
+    return labels
 
 
-def _label_ends(axis: Axes, labels: list[tuple[float, str, str]], last_epoch: int) -> None:
+def _label_ends(axis: Axes, labels: list[tuple[float, str, str]]) -> None:
     """Write the final values beside the curves' ends, moved apart where they would touch."""
     low, high = axis.get_ylim()
-    gap, floor = 0.05 * (high - low), -math.inf
+    gap, floor = 0.075 * (high - low), -math.inf
     for value, text, colour in sorted(labels):
         floor = max(value, floor + gap)
         axis.annotate(
             text,
-            (last_epoch, floor),
-            xytext=(6, 0),
+            (1.0, floor),
+            xycoords=axis.get_yaxis_transform(),
+            xytext=(3, 0),
             textcoords="offset points",
             va="center",
-            fontsize=8,
+            fontsize=SMALL_PT,
             color=colour,
             annotation_clip=False,
         )

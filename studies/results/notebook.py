@@ -1,0 +1,136 @@
+"""What the notebooks share: the tables of one or several stores, figures on the page, sentences from numbers."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from IPython.display import Image, Markdown, display
+from matplotlib.figure import Figure
+
+from sefar.errors import ConfigError, StoreError, nearest
+from studies.results.figures.style import NothingToDraw, rendered
+from studies.results.store import ResultStore
+
+ENVIRONMENT = "SEFAR_STORES"
+DEFAULT_STORES = (
+    "runs/sweep",
+    "runs/label_efficiency",
+    "runs/ablation",
+)  # where the studies write unless told otherwise
+PIXELS_PER_INCH = 110  # of figures on a page
+FLAG = re.compile(r"(?<![`\w-])(--[a-z][a-z-]*(?: \d+)?)")
+
+
+class Results:
+    """The tables of one or several stores, joined; ``store`` says where a row comes from.
+
+    Args:
+        stores: URIs separated by spaces; empty: those of the environment variable ``SEFAR_STORES``, or else those of
+            the default places that exist.
+        studies: names separated by spaces; empty: all.
+        root: relative paths count from here.
+
+    Raises:
+        StoreError: no store there, or none at all.
+        ConfigError: no store has a study of that name.
+    """
+
+    def __init__(self, stores: str = "", studies: str = "", root: Path | str = ".") -> None:
+        asked = (stores or os.environ.get(ENVIRONMENT, "")).split()
+        places = [uri if "://" in uri else str(Path(root, uri)) for uri in asked or DEFAULT_STORES]
+        if not asked:
+            places = [place for place in places if Path(place).is_dir()]
+        if not places:
+            raise StoreError(
+                f"no store under {', '.join(DEFAULT_STORES)}: run `make sweep` first, or name stores with --store, the "
+                f"notebook's parameter `stores` or {ENVIRONMENT}"
+            )
+        self.stores = [ResultStore(place) for place in places]
+        self.studies = studies.split()
+        known = sorted({file.study for store in self.stores for file in store.files("trials")})
+        for name in self.studies:
+            if name not in known:
+                raise ConfigError(f"studies: no store has '{name}'{nearest(name, known)}")
+
+    def _joined(self, read: Callable[[ResultStore], pd.DataFrame]) -> pd.DataFrame:
+        tables = [read(store).assign(store=store.uri) for store in self.stores]
+        full = [table for table in tables if len(table)] or tables[:1]
+        joined = pd.concat(full, ignore_index=True)
+        return joined[joined.study.isin(self.studies)].reset_index(drop=True) if self.studies else joined
+
+    def trials(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Rows of ``trials``."""
+        return self._joined(lambda store: store.trials(columns=columns))
+
+    def epochs(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Rows of ``epochs``."""
+        return self._joined(lambda store: store.epochs(columns=columns))
+
+    def regulation(self) -> pd.DataFrame:
+        """Rows of ``regulation``."""
+        return self._joined(lambda store: store.regulation())
+
+    def predictions(self, trial: pd.Series) -> pd.DataFrame:
+        """Rows of ``predictions`` of one trial.
+
+        Args:
+            trial: its row of `trials`.
+        """
+        (store,) = [store for store in self.stores if store.uri == trial.store]
+        return store.predictions(study=trial.study, scope=trial.scope, trial_id=trial.trial_id)
+
+    def problems(self) -> list[str]:
+        """What reading has met that is torn or foreign, one line a file."""
+        return [problem for store in self.stores for problem in store.problems()]
+
+
+def show(draw: Callable[..., Figure], *arguments: Any, alt: str, **named: Any) -> bool:
+    """Put a figure on the page, or the sentence that says why there is none.
+
+    Args:
+        draw: a function of `studies.results.figures`.
+        *arguments: of `draw`.
+        alt: what the picture shows, for those who cannot see it.
+        **named: of `draw`.
+
+    Returns:
+        Whether there is a figure.
+    """
+    try:
+        figure = draw(*arguments, **named)
+    except NothingToDraw as nothing:
+        say(f"*No figure: {nothing}*")
+        return False
+    width = round(figure.get_figwidth() * PIXELS_PER_INCH)
+    display(Image(rendered(figure, "png"), width=width, alt=alt))
+    return True
+
+
+def say(*sentences: str) -> None:
+    """Put prose on the page, as Markdown."""
+    display(Markdown(" ".join(sentences)))
+
+
+def bullets(sentences: Iterable[str]) -> None:
+    """Put sentences on the page one below the other; flags in them become code, which is not broken over lines."""
+    say("\n".join("- " + FLAG.sub(r"`\1`", sentence) for sentence in sentences))
+
+
+def table(frame: pd.DataFrame, digits: int = 1) -> None:
+    """Put a table on the page: numbers to so many digits, nothing where there is none."""
+    said = frame.copy()
+    for name in said.select_dtypes("float").columns:
+        said[name] = [("" if value != value else f"{value:.{digits}f}") for value in said[name]]
+    said = said.astype(object).where(said.notna(), "")
+    lines = ["| " + " | ".join(map(_cell, said.columns)) + " |", "|" + " --- |" * len(said.columns)]
+    lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in said.itertuples(index=False)]
+    display(Markdown("\n".join(lines)))
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

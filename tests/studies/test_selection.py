@@ -1,0 +1,82 @@
+"""Which runs are compared with which."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from studies.results.scores import COLUMNS
+from studies.results.selection import best_trials, by_label, comparable, comparisons
+
+
+def score(method: str, seed: int, test: float, scope: str = "synthgym/core@1pc", stage: str = "search") -> dict:
+    known = dict.fromkeys(COLUMNS, np.nan)
+    return known | {
+        "study": "s",
+        "trial_id": f"{method}-{seed}-{stage}",
+        "stage": stage,
+        "role": method,
+        "method": method,
+        "scope": f"{scope}#{seed}",
+        "base_scope": scope,
+        "split_seed": seed,
+        "train_seed": seed,
+        "test_student_top1": test,
+    }
+
+
+def test_a_scope_that_was_confirmed_counts_by_its_confirm_stage_alone() -> None:
+    other = "synthgym/core@3pc"
+    scores = pd.DataFrame(
+        [
+            score("SeFAR", 0, 90.0),
+            score("SeFAR", 0, 70.0, stage="confirm"),
+            score("SeFAR", 1, 72.0, stage="confirm"),
+            score("SeFAR", 0, 80.0, other),
+        ]
+    )
+    chosen = comparable(scores)
+    assert chosen.test_student_top1.tolist() == [70.0, 72.0, 80.0]
+    assert comparable(scores.iloc[:0]).empty
+
+
+def test_each_scope_is_compared_by_itself_and_p_values_are_adjusted_over_all() -> None:
+    other = "synthgym/core@3pc"
+    rows = [score("SeFAR", seed, 60.0 + seed) for seed in range(6)]
+    rows += [score("supervised", seed, 50.0 + seed + 0.1 * seed) for seed in range(6)]
+    rows += [score("fixmatch τ=0.5", seed, 61.0 + seed) for seed in range(6)]
+    rows += [score("SeFAR", seed, 80.0 + seed, other) for seed in range(6)]
+    rows += [score("supervised", seed, 79.0 + 1.4 * seed, other) for seed in range(6)]
+    found = comparisons(pd.DataFrame(rows))
+    assert [one.difference.method for one in found] == ["fixmatch τ=0.5", "supervised", "supervised"]
+    assert found[0].difference.interval.value == pytest.approx(1.0)
+    assert found[1].difference.interval.value == pytest.approx(-10 + 0.1 * 2.5)
+    assert found[2].difference.interval.value == pytest.approx(0.0)
+    assert found[0].adjusted_p == pytest.approx(3 * 2 / 2**6)  # all six agree in sign; three comparisons
+    assert list(by_label(found)) == [
+        "fixmatch τ=0.5 − SeFAR, core@1pc",
+        "supervised − SeFAR, core@1pc",
+        "supervised − SeFAR, core@3pc",
+    ]
+    assert "at core@3pc" in found[2].sentence() and "cannot be told from nothing" in found[2].sentence()
+
+
+def test_places_without_the_other_method_and_runs_without_the_value_are_left_out() -> None:
+    rows = [score("SeFAR", 0, 60.0), score("supervised", 0, 50.0), score("supervised", 1, np.nan)]
+    rows += [score("supervised", 0, 50.0, "synthgym/core@3pc")]
+    (one,) = comparisons(pd.DataFrame(rows))
+    assert one.base_scope == "synthgym/core@1pc" and one.difference.pairs == 1
+    assert comparisons(pd.DataFrame(rows), methods=lambda name: name == "ups") == []
+
+
+def test_the_best_trial_is_the_best_on_dev_among_those_that_were_tested() -> None:
+    trials = pd.DataFrame(
+        {
+            "trial_id": ["a", "b", "c", "d"],
+            "scope": ["x", "x", "x", "y"],
+            "dev_student_top1": [50.0, 70.0, 60.0, 99.0],
+            "test_student_top1": [60.0, np.nan, 40.0, 1.0],
+        }
+    )
+    assert best_trials(trials, "x").trial_id.tolist() == ["c", "a"]
