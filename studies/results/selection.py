@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pandas as pd
 from studies.results.schema import CONFIRM, METRIC
 from studies.results.scores import OURS
 from studies.results.stats.answers import answer
-from studies.results.stats.multiplicity import holm
+from studies.results.stats.multiplicity import comparison_note, holm
 from studies.results.stats.paired import PairedDifference, paired_difference
 
 PLACE = ["study", "base_scope"]
@@ -95,10 +96,15 @@ def comparisons(
     return [Comparison(*one, float(p)) for one, p in zip(found, adjusted, strict=True)]
 
 
-def by_label(found: Sequence[Comparison]) -> dict[str, PairedDifference]:
-    """Differences by label, for `studies.results.figures.forest.draw_forest`."""
-    studies = {one.study for one in found}
-    return {one.label + (f" ({one.study})" if len(studies) > 1 else ""): one.difference for one in found}
+def forest_of(found: Sequence[Comparison]) -> dict[str, Any]:
+    """What `studies.results.figures.forest.draw_forest` takes: differences and p-values by label, and a note."""
+    several = len({one.study for one in found}) > 1
+    labels = [one.label + (f" ({one.study})" if several else "") for one in found]
+    return {
+        "differences": {label: one.difference for label, one in zip(labels, found, strict=True)},
+        "adjusted_p": {label: one.adjusted_p for label, one in zip(labels, found, strict=True)},
+        "note": comparison_note(len(found)),
+    }
 
 
 def best_trials(trials: pd.DataFrame, scope: str, *, value: str = METRIC) -> pd.DataFrame:

@@ -94,7 +94,7 @@ def test_answers_of_an_ablation_carry_their_uncertainty(store: ResultStore, tmp_
     ablation(store, [-4.0, -5.0, -6.0, -5.0, -4.5, -5.5, -5.0, -4.0])
     page = page_of(store, "ab", tmp_path, figures=False)
     # 8 pairs that all agree: p = 2/2⁸ = 0.0078
-    said = r"Dual costs 4\.9 ± 0\.\d points against SeFAR \(95 % interval 4\.\d to 5\.\d, 8 pairs\) at core@1pc\."
+    said = r"Arm dual costs 4\.9 ± 0\.\d points against SeFAR \(95 % interval 4\.\d to 5\.\d, 8 pairs\) at core@1pc\."
     assert re.search(said, page.text) and "0.008 0.008" in page.text
     assert "runs a method and scope" not in page.text  # eight are enough
     assert "16 trials: 16 finished" in page.text
@@ -104,7 +104,9 @@ def test_answers_of_an_ablation_carry_their_uncertainty(store: ResultStore, tmp_
 def test_one_run_is_not_dressed_up(store: ResultStore, tmp_path: Path) -> None:
     ablation(store, [2.0])
     page = page_of(store, "ab", tmp_path, figures=False)
-    assert "Dual differs by +2.0 points against SeFAR (1 pair) at core@1pc, but how surely cannot be said" in page.text
+    assert (
+        "Arm dual differs by +2.0 points against SeFAR (1 pair) at core@1pc, but how surely cannot be said" in page.text
+    )
     assert "One run only of SeFAR, dual: nothing tells its spread, so no interval is given." in page.text
 
 
@@ -115,7 +117,7 @@ def test_an_ablation_of_another_recipe_has_its_own_reference(store: ResultStore,
         add(store, "ab", f"a{seed}", scope, row("components/none", seed, test_student_top1=60.0 + 2 * seed))
     page = page_of(store, "ab", tmp_path, figures=False)
     # differences −10, −9, −8
-    assert re.search(r"None costs 9\.0 ± \d\.\d points against regulation \(95 % interval ", page.text)
+    assert re.search(r"Arm none costs 9\.0 ± \d\.\d points against regulation \(95 % interval ", page.text)
     assert "by its interval alone: so few pairs cannot give p below 0.25." in page.text
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from studies.results.scores import COLUMNS
-from studies.results.selection import best_trials, by_label, comparable, comparisons
+from studies.results.selection import best_trials, comparable, comparisons, forest_of
 
 
 def score(method: str, seed: int, test: float, scope: str = "synthgym/core@1pc", stage: str = "search") -> dict:
@@ -54,7 +54,11 @@ def test_each_scope_is_compared_by_itself_and_p_values_are_adjusted_over_all() -
     assert found[1].difference.interval.value == pytest.approx(-10 + 0.1 * 2.5)
     assert found[2].difference.interval.value == pytest.approx(0.0)
     assert found[0].adjusted_p == pytest.approx(3 * 2 / 2**6)  # all six agree in sign; three comparisons
-    assert list(by_label(found)) == [
+    forest = forest_of(found)
+    assert (
+        list(forest["adjusted_p"].values()) == [one.adjusted_p for one in found] and "3 comparisons" in forest["note"]
+    )
+    assert list(forest["differences"]) == [
         "fixmatch τ=0.5 − SeFAR, core@1pc",
         "supervised − SeFAR, core@1pc",
         "supervised − SeFAR, core@3pc",

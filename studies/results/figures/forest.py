@@ -27,24 +27,30 @@ from studies.results.stats.interval import Interval
 from studies.results.stats.paired import PairedDifference
 
 BETTER, WORSE, UNCLEAR, UNKNOWN = Look(BLUE, "o"), Look(VERMILION, "s"), Look(GREY, "D"), Look(GREY, "X")
+ALPHA = 0.05  # above it an adjusted p-value proves nothing, whatever the interval says
 WORDS = (
-    (BETTER, "better: interval above 0"),
-    (WORSE, "worse: interval below 0"),
-    (UNCLEAR, "interval holds 0"),
+    (BETTER, "better"),
+    (WORSE, "worse"),
+    (UNCLEAR, "cannot be told from 0"),
     (UNKNOWN, "no interval: too few runs"),
 )
 
 
-def difference_row(label: str, difference: Interval | PairedDifference) -> IntervalRow:
-    """A difference as a row: coloured where its interval leaves out 0, grey and open where not or unknown."""
+def difference_row(label: str, difference: Interval | PairedDifference, adjusted_p: float | None = None) -> IntervalRow:
+    """A difference as a row: coloured where it can be told from 0, grey and open where not or unknown.
+
+    It can where its interval leaves out 0 and, if a p-value adjusted for several comparisons is given, that is small.
+    """
     paired = isinstance(difference, PairedDifference)
     interval = difference.interval if isinstance(difference, PairedDifference) else difference
-    look = UNCLEAR if interval.holds(0) else (BETTER if interval.value > 0 else WORSE)
+    chance = adjusted_p is not None and not adjusted_p <= ALPHA
+    look = UNCLEAR if interval.holds(0) or chance else (BETTER if interval.value > 0 else WORSE)
     look = look if interval.known else UNKNOWN
     said = re.sub(r"[+-](0\.0)(?![0-9])", r"\1", interval.text(signed=True)).replace("-", "−")
     dots: list[float] = []
     if isinstance(difference, PairedDifference):
-        said += f"  n = {difference.pairs}" + _p_value(difference.p_value)
+        shown = _p_value(difference.p_value, "p") if adjusted_p is None else _p_value(adjusted_p, "adjusted p")
+        said += f"  n = {difference.pairs}{shown}"
         dots = [float(v) for v in difference.per_pair.get("difference", [])]
     return IntervalRow(
         label, interval.value, interval.low, interval.high, look, look in (BETTER, WORSE), said, dots if paired else ()
@@ -61,16 +67,17 @@ def look_handles(rows: Sequence[IntervalRow], prefix: str = "") -> list[Line2D]:
     ]
 
 
-def _p_value(p: float) -> str:
-    if p is None or not math.isfinite(p):
+def _p_value(p: float, name: str) -> str:
+    if not math.isfinite(p):
         return ""
-    return "  p < 0.001" if p < 0.001 else f"  p = {p:.2g}"
+    return f"  {name} < 0.001" if p < 0.001 else f"  {name} = {p:.2g}"
 
 
 @styled
 def draw_forest(
     differences: Mapping[str, Interval | PairedDifference],
     *,
+    adjusted_p: Mapping[str, float] | None = None,
     xlabel: str = "difference in test top-1 (points)",
     note: str = "",
     width_in: float = PAGE_IN,
@@ -79,6 +86,8 @@ def draw_forest(
 
     Args:
         differences: by what is compared, in percent points; NaN bounds are drawn as a marker alone.
+        adjusted_p: p-value after `studies.results.stats.multiplicity.holm`, by what is compared; shown instead of the
+            single ones, and what it does not bear out is grey.
         xlabel: what the differences are of, with unit.
         note: sentences under the figure, such as `studies.results.stats.multiplicity.comparison_note`.
         width_in: of the figure, inches.
@@ -89,7 +98,8 @@ def draw_forest(
     Raises:
         NothingToDraw: no difference has a value.
     """
-    rows = [difference_row(label, d) for label, d in differences.items()]
+    adjusted = adjusted_p or {}
+    rows = [difference_row(label, d, adjusted.get(label)) for label, d in differences.items()]
     rows = [row for row in rows if math.isfinite(row.value)]
     if not rows:
         raise NothingToDraw(

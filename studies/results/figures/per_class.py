@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -111,25 +112,9 @@ def draw_per_class(
         shown = table
     figure = new_figure(width_in, 0.75 + sum(heights_in(shown.name.tolist())))
     axis = figure.subplots()
-    y = list(range(len(shown)))
-    colours = [BLUE if change > 0 else VERMILION for change in shown.change]
-    hatches = ["" if change > 0 else "////" for change in shown.change]
-    axis.barh(y, shown.change, 0.72, color=colours, hatch=hatches, edgecolor="white", lw=0)
-    for place, row in zip(y, shown.to_dict("records"), strict=True):
-        if math.isfinite(row["low"]):
-            axis.plot([row["low"], row["high"]], [place, place], color=BLACK, lw=0.9, solid_capstyle="butt")
-        axis.annotate(
-            f"+{row['gained']} −{row['lost']} of {row['clips']}",
-            (1.0, place),
-            xycoords=axis.get_yaxis_transform(),
-            xytext=(5, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=SMALL_PT,
-            annotation_clip=False,
-        )
+    _bars(axis, shown)
     axis.axvline(0, color=BLACK, lw=0.8)
-    axis.set_yticks(y, [fitted(figure, name, 0.42 * width_in) for name in shown.name])
+    axis.set_yticks(range(len(shown)), [fitted(figure, name, 0.42 * width_in) for name in shown.name])
     axis.set_ylim(len(shown) - 0.4, -0.6)
     axis.set_xlabel(f"change of the {network}'s accuracy on {part} clips (points)")
     axis.set_title(
@@ -148,3 +133,24 @@ def draw_per_class(
         note=f"The {left_out} classes that changed least are not shown." if left_out else "",
     )
     return figure
+
+
+def _bars(axis: Axes, shown: pd.DataFrame) -> None:
+    """A bar a class with its interval, and its clips in words at the right."""
+    y = list(range(len(shown)))
+    colours = [BLUE if change > 0 else VERMILION for change in shown.change]
+    hatches = ["" if change > 0 else "////" for change in shown.change]
+    axis.barh(y, shown.change, 0.72, color=colours, hatch=hatches, edgecolor="white", lw=0)
+    for place, row in zip(y, shown.to_dict("records"), strict=True):
+        if math.isfinite(row["low"]):
+            axis.plot([row["low"], row["high"]], [place, place], color=BLACK, lw=0.9, solid_capstyle="butt")
+        axis.annotate(
+            f"+{row['gained']} −{row['lost']} of {row['clips']}",
+            (1.0, place),
+            xycoords=axis.get_yaxis_transform(),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=SMALL_PT,
+            annotation_clip=False,
+        )

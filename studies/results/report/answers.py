@@ -50,17 +50,12 @@ def _compared(study: StudyView) -> Iterator[str]:
         ),
     )
     for each in found[:MOST]:
-        where = short_scope(each.scope)
-        sentence = answer(
-            each.paired, what=short_method(each.paired.method), where=where, adjusted_p=_known(each.adjusted_p)
-        )
+        what = f"arm {each.paired.method}" if each.question else short_method(each.paired.method)
+        adjusted = each.adjusted_p if each.adjusted_p == each.adjusted_p else None
+        sentence = answer(each.paired, what=what, where=short_scope(each.scope), adjusted_p=adjusted)
         yield f"{sentence[:1].upper()}{sentence[1:]}."
     if len(found) > MOST:
         left = counted(len(found) - MOST, "comparison stands", "comparisons stand")
         yield f"{left} in the table of differences."
     if study.finished and not found and study.kind != SWEEP:
         yield f"{counted(study.finished, 'trial')} finished, but no two methods share a label split and training seed."
-
-
-def _known(p: float) -> float | None:
-    return p if p == p else None

@@ -143,6 +143,17 @@ def test_a_forest_of_paired_runs_shows_pairs_and_p_value():
     assert_readable(column)
 
 
+def test_what_several_comparisons_do_not_bear_out_is_grey():
+    assert difference_row("x", DIFFERENCES["a − b"], 0.5).look is UNCLEAR
+    assert difference_row("x", DIFFERENCES["a − b"], 0.05).look is BETTER
+    found = paired_difference(threshold_scores(seeds=4), "SeFAR", "supervised")
+    figure = draw_forest({"x": found, "y": found}, adjusted_p={"x": 0.25, "y": 0.0004})
+    told = strings(figure)
+    assert any("adjusted p = 0.25" in text for text in told) and any("adjusted p < 0.001" in text for text in told)
+    assert markers(figure.axes[0])[0].get_markerfacecolor() == "white"
+    assert_readable(figure)
+
+
 def test_a_forest_needs_a_pair():
     scores = threshold_scores(seeds=1)
     scores.loc[scores.method == "SeFAR", "train_seed"] = 9
@@ -237,7 +248,7 @@ def test_label_efficiency_draws_errors_laws_and_the_papers_numbers():
     (points,) = [line for line in ours.lines if line.get_marker() == look.marker]
     curve = label_curve(EFFICIENCY)
     assert points.get_ydata() == pytest.approx(100 - curve[curve.method == "SeFAR"].accuracy.to_numpy())
-    beyond = [line for line in ours.lines if max(line.get_xdata()) > 900]
+    beyond = [line for line in ours.lines if max(line.get_xdata()) > 1000]
     assert len(beyond) == 4 and all(min(line.get_xdata()) == pytest.approx(900) for line in beyond)
     law = power_laws(EFFICIENCY)["synthgym/core", "SeFAR"]
     mine = next(line for line in beyond if line.get_color() == look.colour)
@@ -255,7 +266,7 @@ def test_too_few_fractions_have_no_law_and_nothing_is_drawn_beyond():
     assert power_laws(few) == {}
     figure = draw_label_efficiency(few, paper=published("main").iloc[:0])
     (ours,) = [axis for axis in figure.axes if axis.get_visible()]
-    assert max(max(line.get_xdata()) for line in ours.lines) == 36 and not ours.patches
+    assert 36 <= max(max(line.get_xdata()) for line in ours.lines) < 40 and not ours.patches
     assert_readable(figure)
 
 
