@@ -89,7 +89,7 @@ class Results:
         return [problem for store in self.stores for problem in store.problems()]
 
 
-def show(draw: Callable[..., Figure], *arguments: Any, alt: str, **named: Any) -> bool:
+def show(draw: Callable[..., Figure], *arguments: Any, alt: str, **named: Any) -> None:
     """Put a figure on the page, or the sentence that says why there is none.
 
     Args:
@@ -97,18 +97,14 @@ def show(draw: Callable[..., Figure], *arguments: Any, alt: str, **named: Any) -
         *arguments: of `draw`.
         alt: what the picture shows, for those who cannot see it.
         **named: of `draw`.
-
-    Returns:
-        Whether there is a figure.
     """
     try:
         figure = draw(*arguments, **named)
     except NothingToDraw as nothing:
         say(f"*No figure: {nothing}*")
-        return False
+        return
     width = round(figure.get_figwidth() * PIXELS_PER_INCH)
     display(Image(rendered(figure, "png"), width=width, alt=alt))
-    return True
 
 
 def say(*sentences: str) -> None:

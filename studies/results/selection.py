@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from studies.results.schema import CONFIRM, METRIC
-from studies.results.scores import OURS
-from studies.results.stats.answers import answer
+from studies.results.scores import OURS, fraction_order
+from studies.results.stats.answers import answer, told_apart
 from studies.results.stats.multiplicity import comparison_note, holm
 from studies.results.stats.paired import PairedDifference, paired_difference
 
+ALPHA = 0.05
 PLACE = ["study", "base_scope"]
 
 
@@ -38,6 +39,12 @@ class Comparison:
     def label(self) -> str:
         """What is compared and where, for a row of a figure."""
         return f"{self.difference.method} − {self.difference.other}, {short_base(self.base_scope)}"
+
+    @property
+    def direction(self) -> int:
+        """1 where the method is better by its interval, −1 where it is worse, 0 where the two cannot be told apart."""
+        interval = self.difference.interval
+        return int(np.sign(interval.value)) if told_apart(interval) else 0
 
     def sentence(self, what: str | None = None) -> str:
         """The result, with its uncertainty."""
@@ -81,19 +88,43 @@ def comparisons(
         value: column, percent; runs without it are left out.
 
     Returns:
-        In the order of studies and scopes, greatest difference first.
+        In the order of studies and label fractions, greatest difference first.
     """
     known = scores[scores[value].notna()]
     found: list[tuple[str, str, PairedDifference]] = []
-    for (study, base_scope), rows in known.groupby(PLACE, sort=True):
+    places = [(str(study), str(scope), rows) for (study, scope), rows in known.groupby(PLACE)]
+    places.sort(key=lambda place: (place[0], place[2].subset.iloc[0], fraction_order(place[2].fraction.iloc[0])))
+    for study, base_scope, rows in places:
         rows = rows.drop_duplicates(["method", "split_seed", "train_seed"], keep="last")
         names = [name for name in rows.method.unique() if name != other and methods(name)]
         if (rows.method == other).any():
             differences = [paired_difference(rows, name, other, value=value) for name in names]
             differences.sort(key=lambda one: -one.interval.value if one.pairs else np.inf)
-            found += [(str(study), str(base_scope), one) for one in differences]
+            found += [(study, base_scope, one) for one in differences]
     adjusted = holm([one.p_value for _, _, one in found])
     return [Comparison(*one, float(p)) for one, p in zip(found, adjusted, strict=True)]
+
+
+def tally(found: Sequence[Comparison], name: Callable[[Comparison], str], *, of_other: bool = False) -> str:
+    """How many comparisons come out which way, in words.
+
+    Args:
+        found: of `comparisons`.
+        name: what to call each, for instance its scope.
+        of_other: tell of the other method instead, which is better where the method is worse.
+
+    Returns:
+        For instance ``by single intervals better in 1 of 3 (core@1pc), worse in none, not told apart in 2 (core@3pc,
+        core@10pc); after Holm's correction 0 of these differences remain``.
+    """
+    sign = -1 if of_other else 1
+    parts = []
+    for direction, words in ((1, "better in"), (-1, "worse in"), (0, "not told apart in")):
+        names = [name(one) for one in found if sign * one.direction == direction]
+        count = f"{len(names)} of {len(found)}" if direction == 1 else str(len(names) or "none")
+        parts.append(f"{words} {count}" + (f" ({', '.join(names)})" if names else ""))
+    left = sum(one.adjusted_p <= ALPHA for one in found)
+    return f"by single intervals {', '.join(parts)}; after Holm's correction {left} of these differences remain"
 
 
 def forest_of(found: Sequence[Comparison]) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from studies.results.confirm import without_split
 from studies.results.leaderboard import MARKS, short_scope
+from studies.results.report.parts import counted
 from studies.results.schema import CONFIRM, DEFAULT, FAILED, FINISHED, PRUNED, RUNNING, SUPERVISED
 
 STILL_RISING = 0.5  # share of a scope's finished trials that were best in their last epoch
@@ -53,7 +55,7 @@ def _failed(rows: pd.DataFrame) -> Found:
     if len(failed):
         first = failed.iloc[0]
         yield (
-            f"{_count(len(failed), 'trial')} of {len(rows)} failed, the first ({first.trial_id}) with: {first.error}; "
+            f"{counted(len(failed), 'trial')} of {len(rows)} failed, the first ({first.trial_id}) with: {first.error}; "
             "mend the cause and run again with --retry-failed",
             True,
         )
@@ -62,7 +64,7 @@ def _failed(rows: pd.DataFrame) -> Found:
 def _unfinished(rows: pd.DataFrame) -> Found:
     running = int((rows.status == RUNNING).sum())
     if running:
-        yield f"{_count(running, 'trial')} had not ended when this was read; the same command goes on with them", False
+        yield f"{counted(running, 'trial')} had not ended when this was read; the same command goes on with them", False
 
 
 def _splits(rows: pd.DataFrame) -> Found:
@@ -105,7 +107,7 @@ def _versions(rows: pd.DataFrame) -> Found:
 def _seeds(rows: pd.DataFrame) -> Found:
     confirm = rows[rows.stage == CONFIRM] if "stage" in rows else rows.iloc[:0]
     used = confirm if len(confirm) else rows
-    for base, some in used.assign(base=used.scope.str.replace(r"#[0-9]+$", "", regex=True)).groupby("base"):
+    for base, some in used.groupby(used.scope.map(without_split)):
         runs = len(some[["scope", "train_seed"]].drop_duplicates())
         if runs == 1:
             yield (
@@ -118,7 +120,7 @@ def _seeds(rows: pd.DataFrame) -> Found:
 
 
 def _rising(rows: pd.DataFrame) -> Found:
-    for scope, some in rows[rows.status == FINISHED].groupby("scope"):
+    for scope, some in rows[rows.status == FINISHED].groupby(rows.scope.map(without_split)):
         last = (some.best_epoch >= some.epochs_planned) & (some.epochs_planned > 1)
         if last.mean() > STILL_RISING:
             yield (
@@ -140,14 +142,14 @@ def _tested(rows: pd.DataFrame) -> Found:
 
 
 def status_counts(trials: pd.DataFrame) -> pd.DataFrame:
-    """Trials by study, scope and status, with what they cost in hours.
+    """Trials by study, label scope (over its splits) and status, with what they cost in hours.
 
     Returns:
         ``study``, ``scope``, ``trials``, ``finished``, ``pruned``, ``failed``, ``running``, ``hours``,
         ``accelerator_hours``.
     """
     table = []
-    for (study, scope), rows in trials.groupby(["study", "scope"], sort=True):
+    for (study, scope), rows in trials.groupby(["study", trials.scope.map(without_split)], sort=True):
         counts = {status: int((rows.status == status).sum()) for status in (FINISHED, PRUNED, FAILED, RUNNING)}
         hours = {
             "hours": rows.seconds.sum() / 3600,
@@ -156,7 +158,3 @@ def status_counts(trials: pd.DataFrame) -> pd.DataFrame:
         table.append({"study": study, "scope": short_scope(str(scope)), "trials": len(rows), **counts, **hours})
     columns = ["study", "scope", "trials", FINISHED, PRUNED, FAILED, RUNNING, "hours", "accelerator_hours"]
     return pd.DataFrame(table, columns=columns)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from studies.results.scores import COLUMNS
-from studies.results.selection import best_trials, comparable, comparisons, forest_of
+from studies.results.selection import best_trials, comparable, comparisons, forest_of, tally
 
 
 def score(method: str, seed: int, test: float, scope: str = "synthgym/core@1pc", stage: str = "search") -> dict:
@@ -20,6 +20,8 @@ def score(method: str, seed: int, test: float, scope: str = "synthgym/core@1pc",
         "method": method,
         "scope": f"{scope}#{seed}",
         "base_scope": scope,
+        "subset": "synthgym/core",
+        "fraction": scope.partition("@")[2],
         "split_seed": seed,
         "train_seed": seed,
         "test_student_top1": test,
@@ -53,6 +55,14 @@ def test_each_scope_is_compared_by_itself_and_p_values_are_adjusted_over_all() -
     assert found[0].difference.interval.value == pytest.approx(1.0)
     assert found[1].difference.interval.value == pytest.approx(-10 + 0.1 * 2.5)
     assert found[2].difference.interval.value == pytest.approx(0.0)
+    assert [one.direction for one in found] == [0, -1, 0]  # six equal differences have no interval
+    assert tally(found, lambda one: one.difference.method) == (
+        "by single intervals better in 0 of 3, worse in 1 (supervised), not told apart in 2 (fixmatch τ=0.5, "
+        "supervised); after Holm's correction 0 of these differences remain"
+    )
+    assert "better in 1 of 3 (supervised), worse in none" in tally(
+        found, lambda one: one.difference.method, of_other=True
+    )
     assert found[0].adjusted_p == pytest.approx(3 * 2 / 2**6)  # all six agree in sign; three comparisons
     forest = forest_of(found)
     assert (

@@ -114,3 +114,17 @@ def test_tables_with_different_columns_are_joined():
     assert joined.column_names == ["a", "z", "b", "c"]
     assert joined["a"].to_pylist() == [1, 2, 3] and joined["z"].to_pylist() == [None] * 3
     assert joined["b"].to_pylist() == [1.0, None, None] and joined["c"].to_pylist() == [None, "[1, 2]", "x"]
+
+
+def test_rows_keep_their_study_and_scope_however_columns_differ(tmp_path):
+    """Files of two sets of columns, in turn over studies and scopes."""
+    store = ResultStore(str(tmp_path / "store"), create=True)
+    expected = []
+    for number, (study, scope) in enumerate((s, f"synthgym/core@{p}pc#0") for s in "ab" for p in range(1, 6)):
+        further = {"config.a": 1.0} if number % 2 else {"config.b": "x", "config.c": 2.0}
+        attempt(store, f"t{number}", {1: float(number)}, study=study, scope=scope, error=f"{study} {scope}", **further)
+        expected.append((study, scope, f"t{number}"))
+    trials = store.trials()
+    assert list(zip(trials.study, trials.scope, trials.trial_id, strict=True)) == sorted(expected)
+    assert (trials.error == trials.study + " " + trials.scope).all()
+    assert store.epochs().merge(trials[["trial_id", "scope"]], on=["trial_id", "scope"]).shape[0] == 10
