@@ -57,6 +57,7 @@ def write_page(
             dict(parameters),
             kernel_name=KERNEL,
             kernel_manager_class=LocalKernel,
+            extra_arguments=["--IPKernelApp.log_level=50"],  # it complains of being shut down
             progress_bar=False,
             log_output=False,
             execution_timeout=cell_seconds,
