@@ -1,7 +1,7 @@
 """Run the notebooks on result stores, and write what they show as HTML.
 
     python studies/notebooks.py                                   # on the stores below runs/
-    python studies/notebooks.py 03_labels --store s3://bucket/results
+    python studies/notebooks.py 03_how_many_labels --store s3://bucket/results
 
 Each notebook asks one question. Where a store lacks what it needs, it says so in a sentence and goes on.
 """
@@ -53,6 +53,11 @@ def chosen(names: list[str]) -> list[Path]:
     return [path for name, path in there.items() if not names or name in names]
 
 
+def whole_path(place: str) -> str:
+    """A local path as it is from anywhere; a notebook runs in the project's folder."""
+    return place if "://" in place else os.path.abspath(place)
+
+
 def run(flags: argparse.Namespace) -> None:
     """Execute the notebooks, one page each.
 
@@ -64,8 +69,8 @@ def run(flags: argparse.Namespace) -> None:
         from studies.results.pages import write_page
     except ModuleNotFoundError as error:
         raise ConfigError(f"{error.name} is not installed; pip install '.[notebooks]' brings it") from error
-    root = flags.root if "://" in flags.root else os.path.abspath(flags.root)
-    parameters = {"stores": " ".join(flags.store), "studies": " ".join(flags.study), "root": root}
+    stores = [whole_path(store) for store in flags.store]
+    parameters = {"stores": stores, "studies": flags.study, "root": whole_path(flags.root)}
     for notebook in chosen(flags.names):
         print(f"{notebook.stem} …", end=" ", flush=True)
         page = write_page(notebook, flags.out, parameters, code=flags.code, cell_seconds=flags.cell_seconds)

@@ -14,9 +14,9 @@ import io
 import logging
 import re
 import shlex
-import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,10 +113,41 @@ def leftovers(table: pa.Table) -> Iterator[str]:
 def collect(store: ResultStore, out: Path, root: str) -> None:
     """Copy the results of a store, without what tells of the machine, as few files.
 
+    `out` is what it was until the whole copy lies beside it and has passed.
+
+    Args:
+        store: to copy.
+        out: folder of the copy: new, empty, or a store, which is replaced.
+        root: the folder that the data lay in.
+
     Raises:
-        DataError: a text still tells of the machine.
+        DataError: a text still tells of the machine, or `out` is something else than a store.
     """
-    shutil.rmtree(out, ignore_errors=True)
+    check_place(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.") as folder:
+        fresh, former = Path(folder, "fresh"), Path(folder, "former")
+        _copy(store, fresh, root)
+        if out.exists():
+            out.rename(former)
+        fresh.rename(out)
+
+
+def check_place(out: Path) -> None:
+    """Make sure that writing a store to `out` destroys nothing else.
+
+    Raises:
+        DataError: it is a file, a link, or a folder that holds something and is no store.
+    """
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise DataError(f"--out {out}: expected a folder, got a file or link; name another place")
+    if out.is_dir() and any(out.iterdir()) and not (out / MARKER).is_file():
+        raise DataError(
+            f"--out {out}: holds files and is no result store (no {MARKER}), and would be replaced; name a new folder"
+        )
+
+
+def _copy(store: ResultStore, out: Path, root: str) -> None:
     for path in store.location.files():
         if not path.endswith(".parquet"):
             continue
@@ -125,6 +156,7 @@ def collect(store: ResultStore, out: Path, root: str) -> None:
             raise DataError(f"{path}: a path of this machine is left ({text}); teach `neutral` of it")
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, out / path, compression="zstd")
+    out.mkdir(exist_ok=True)
     (out / MARKER).write_bytes(store.location.read(MARKER))
     compact(ResultStore(str(out)), pause_seconds=0)
     for joined in sorted(out.rglob("compact-*.parquet")):
@@ -171,6 +203,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/sample"), help="folder of clips and trainings, kept")
     parser.add_argument("--only", nargs="+", default=list(STUDIES), choices=list(STUDIES), help="these studies alone")
     args = parser.parse_args()
+    check_place(args.out)  # before trainings of minutes
     work = args.work.absolute()
     run_studies(work, args.only)
     store = ResultStore(str(work / "store"))

@@ -65,7 +65,8 @@ def _export(flags: argparse.Namespace) -> int:
     written = export(store, flags.table, flags.path, study=flags.study, scope=flags.scope, force=flags.force)
     for path, rows in written.items():
         print(f"{path}: {rows} rows")
-    return _skipped(store)
+    _skipped(store)
+    return int(bool(store.problems()))  # as with merge: the result lacks rows
 
 
 def _leaderboard(flags: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,23 @@ FRAMES = 8
 Strip = tuple[str, np.ndarray]
 
 
+@dataclass(frozen=True)
+class Strips:
+    """Clips to be shown.
+
+    Attributes:
+        gained: caption and frames uint8 (T, H, W, 3) of clips that the first trial alone has right.
+        lost: of those that the second alone has right.
+        counts: how many were gained and lost in all.
+        absent: clips that were to be shown, but are not on this machine or do not decode.
+    """
+
+    gained: list[Strip]
+    lost: list[Strip]
+    counts: tuple[int, int]
+    absent: int
+
+
 def strips_of(
     predictions: pd.DataFrame,
     base: pd.DataFrame,
@@ -27,7 +45,7 @@ def strips_of(
     part: str = "test",
     network: str = "student",
     most: int = MOST,
-) -> tuple[list[Strip], list[Strip], int]:
+) -> Strips:
     """Frames of clips that one trial has right and another wrong, and the other way round.
 
     Clips are taken from different classes in turn, the surest of each first, so that a page shows no class alone.
@@ -42,8 +60,10 @@ def strips_of(
         most: clips of either kind.
 
     Returns:
-        Clips gained and clips lost, as caption and frames uint8 (T, H, W, 3); how many more were to be shown, but are
-        not on this machine or do not decode.
+        Clips gained and clips lost, those shown and how many there are.
+
+    Raises:
+        NothingToDraw: a trial has no predictions.
     """
     mine, theirs = (predicted(rows, part=part, network=network).set_index("clip_id") for rows in (predictions, base))
     names = class_table(mine.reset_index())["name"].to_dict()
@@ -51,17 +71,18 @@ def strips_of(
     before = other.said.to_dict()
     kinds = {"gained": mine.right & ~other.right.astype(bool), "lost": ~mine.right & other.right.astype(bool)}
     strips: dict[str, list[Strip]] = {}
+    counts = (int(kinds["gained"].sum()), int(kinds["lost"].sum()))
     absent = 0
     for kind, chosen in kinds.items():
         strips[kind] = []
         for clip_id, row in _in_turn(mine[chosen], most).iterrows():
             label, said, once = (names.get(k, str(k)) for k in (row.label, row.said, before[clip_id]))
-            caption = f"{label}: said {said}, before {once}"
+            caption = f"{label}: said {said}, the second trial {once}"
             try:
                 strips[kind].append((caption, _frames(row, _stored_root(trial), root)))
             except (DecodeError, OSError):
                 absent += 1
-    return strips["gained"], strips["lost"], absent
+    return Strips(strips["gained"], strips["lost"], counts, absent)
 
 
 def _in_turn(rows: pd.DataFrame, most: int) -> pd.DataFrame:

@@ -16,7 +16,6 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from studies.results.settle import COUNT, WRITER, stamped
@@ -36,12 +35,19 @@ class Member(NamedTuple):
         attempt: of the trial.
         writer: that wrote the file; see `studies.results.settle`.
         version: which of the writer's it was.
+        generation: how often the attempt was written anew after it had been joined.
     """
 
     trial_id: str
     attempt: int
     writer: str = ""
     version: int = 0
+    generation: int = 0
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Of compacted files that hold the same attempt the one with the greatest rank holds."""
+        return self.generation, self.version
 
 
 def members_of(schema: pa.Schema, file: StoreFile) -> list[Member]:
@@ -55,9 +61,26 @@ def members_of(schema: pa.Schema, file: StoreFile) -> list[Member]:
         writer, count = metadata.get(WRITER, b"").decode(errors="replace"), metadata.get(COUNT, b"0")
         return [Member(file.trial_id, file.attempt, writer, int(count) if count.isdigit() else 0)]
     try:
-        return [Member(str(t), int(a), str(w), int(c)) for t, a, w, c in json.loads(metadata[MEMBERS])]
+        return [Member(str(t), int(a), str(w), *map(int, count)) for t, a, w, *count in json.loads(metadata[MEMBERS])]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError("does not name the trials in it") from error
+
+
+def joined(alone: Iterable[Member], compacted: Iterable[Member]) -> list[Member]:
+    """The attempts of a new compacted file.
+
+    Args:
+        alone: attempts with a file of their own, which is the newest version of it.
+        compacted: attempts in compacted files.
+    """
+    found: dict[tuple[str, int], Member] = {}
+    for member in sorted(compacted, key=lambda member: member.rank):
+        found[member.trial_id, member.attempt] = member
+    for member in alone:
+        old = found.get((member.trial_id, member.attempt), member)
+        same = (old.writer, old.version) == (member.writer, member.version)
+        found[member.trial_id, member.attempt] = member._replace(generation=old.generation + (not same))
+    return list(found.values())
 
 
 def encode(rows: pa.Table, members: Iterable[Member], folder: str) -> tuple[str, bytes]:
@@ -68,10 +91,10 @@ def encode(rows: pa.Table, members: Iterable[Member], folder: str) -> tuple[str,
         members: the attempts they came from.
         folder: of the partition.
     """
-    told = json.dumps(sorted(members))
+    told = json.dumps([m if m.generation else m[:4] for m in sorted(members)])
     buffer = io.BytesIO()
     marked = rows.replace_schema_metadata({MEMBERS: told.encode()})
-    pq.write_table(marked, buffer, compression="zstd", row_group_size=ROWS_PER_GROUP)
+    pq.write_table(marked, buffer, compression="zstd", row_group_size=ROWS_PER_GROUP, write_page_checksum=True)
     data = buffer.getvalue()
     return f"{folder}/{compacted_name(data)}", data
 
@@ -104,17 +127,30 @@ def stored_version(location: Location, path: str, patience_seconds: float) -> by
 
 
 def _within_compacted(location: Location, wanted: StoreFile, patience_seconds: float) -> bytes | None:
+    best: tuple[Member, pa.Table] | None = None
     for path in sorted(location.modified(wanted.folder, patience_seconds=patience_seconds)):
         file = StoreFile.parse(path)
         if file is None or not file.compacted or is_temporary(path):
             continue
-        content = pa.BufferReader(location.read(path, patience_seconds=patience_seconds))
         try:
-            table: Any = pq.read_table(content, filters=[("trial_id", "=", wanted.trial_id)])
-            members = {(m.trial_id, m.attempt): m for m in members_of(table.schema, file)}
-        except (OSError, ValueError, pa.ArrowException):
-            continue  # torn: readers report it
-        if (member := members.get((wanted.trial_id, wanted.attempt))) is not None:
-            rows = table.filter(pc.equal(table["attempt"], wanted.attempt))
-            return stamped(rows, member.writer, member.version)
-    return None
+            with location.open(path, patience_seconds=patience_seconds) as stream:
+                found = _member_and_rows(stream, file, wanted)
+        except (OSError, ValueError, pa.ArrowException):  # the file, or the way to it: reading it whole tells which
+            data = location.read(path, patience_seconds=patience_seconds)
+            try:
+                found = _member_and_rows(pa.BufferReader(data), file, wanted)
+            except (OSError, ValueError, pa.ArrowException):
+                continue  # torn: readers report it
+        if found is not None and (best is None or found[0].rank > best[0].rank):
+            best = found
+    return None if best is None else stamped(best[1], best[0].writer, best[0].version)
+
+
+def _member_and_rows(stream: pa.NativeFile, file: StoreFile, wanted: StoreFile) -> tuple[Member, pa.Table] | None:
+    """An attempt within a compacted file; of the others no rows are read, as far as row groups allow."""
+    attempt = (wanted.trial_id, wanted.attempt)
+    member = {(m.trial_id, m.attempt): m for m in members_of(pq.read_schema(stream), file)}.get(attempt)
+    if member is None:
+        return None
+    filters: Any = [("trial_id", "=", wanted.trial_id), ("attempt", "=", wanted.attempt)]
+    return member, pq.read_table(stream, filters=filters, page_checksum_verification=True)

@@ -61,7 +61,7 @@ def export(
         rows = store.read(name, arrow=True, study=study, scope=scope)
         with _written(target) as out:
             if target.suffix == ".csv":
-                pyarrow.csv.write_csv(_flat(rows), out)
+                pyarrow.csv.write_csv(_flat(rows, target), out)
             else:
                 pq.write_table(rows, out, compression="zstd")
         written[target] = len(rows)
@@ -103,12 +103,31 @@ def _written(path: Path) -> Iterator[BinaryIO]:
             yield out
     except OSError as error:
         raise StoreError(f"{path}: cannot be written ({error.strerror or error}); give another path") from error
+    except pa.ArrowException as error:
+        text = (str(error).splitlines() or [""])[0][:120]
+        raise StoreError(f"{path}: these rows cannot be written in this format ({text}); see verify") from error
 
 
-def _flat(table: pa.Table) -> pa.Table:
-    """Lists as JSON, since CSV has none."""
+def _flat(table: pa.Table, path: Path) -> pa.Table:
+    """Lists and structures as JSON, since CSV has none.
+
+    Raises:
+        StoreError: a column has no text.
+    """
     for at, field in enumerate(table.schema):
-        if pa.types.is_list(field.type):
-            texts = [None if value is None else json.dumps(value) for value in table.column(at).to_pylist()]
-            table = table.set_column(at, field.name, pa.array(texts, pa.string()))
+        column = table.column(at)
+        if pa.types.is_nested(field.type):
+            column = _json(column)
+        try:
+            column.validate(full=True)
+            if not pa.types.is_primitive(field.type):
+                table = table.set_column(at, field.name, column.cast("str"))
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            text = f"column '{field.name}' is no text ({field.type})"
+            raise StoreError(f"{path}: {text}, which CSV cannot hold; export to .parquet") from error
     return table
+
+
+def _json(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    texts = [None if value is None else json.dumps(value, default=str) for value in column.to_pylist()]
+    return pa.chunked_array([pa.array(texts, pa.string())])

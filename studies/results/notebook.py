@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +15,9 @@ from matplotlib.figure import Figure
 
 from sefar.errors import ConfigError, StoreError, nearest
 from studies.results.figures.style import NothingToDraw, rendered
+from studies.results.scores import COLUMNS, tidy_scores
+from studies.results.selection import comparable
+from studies.results.shared_arms import with_shared_arms
 from studies.results.store import ResultStore
 
 ENVIRONMENT = "SEFAR_STORES"
@@ -23,6 +27,7 @@ DEFAULT_STORES = (
     "runs/ablation",
 )  # where the studies write unless told otherwise
 PIXELS_PER_INCH = 110  # of figures on a page
+MARKDOWN = re.compile(r"([\\`*_|$\[\]<>~])")
 FLAG = re.compile(r"(?<![`\w-])(--[a-z][a-z-]*(?: \d+)?)")
 
 
@@ -30,9 +35,10 @@ class Results:
     """The tables of one or several stores, joined; ``store`` says where a row comes from.
 
     Args:
-        stores: URIs separated by spaces; empty: those of the environment variable ``SEFAR_STORES``, or else those of
+        stores: URIs; empty: those of the environment variable ``SEFAR_STORES``, separated by spaces, or else those of
             the default places that exist.
-        studies: names separated by spaces; empty: all.
+        studies: names; empty: all. A study that two stores have in name is ``NAME (2)`` in the second of them, for
+            trials of different runs may have equal ids too.
         root: relative paths count from here.
 
     Raises:
@@ -40,8 +46,8 @@ class Results:
         ConfigError: no store has a study of that name.
     """
 
-    def __init__(self, stores: str = "", studies: str = "", root: Path | str = ".") -> None:
-        asked = (stores or os.environ.get(ENVIRONMENT, "")).split()
+    def __init__(self, stores: Sequence[str] = (), studies: Sequence[str] = (), root: Path | str = ".") -> None:
+        asked = list(stores) or os.environ.get(ENVIRONMENT, "").split()
         places = [uri if "://" in uri else str(Path(root, uri)) for uri in asked or DEFAULT_STORES]
         if not asked:
             places = [place for place in places if Path(place).is_dir()]
@@ -51,14 +57,17 @@ class Results:
                 f"notebook's parameter `stores` or {ENVIRONMENT}"
             )
         self.stores = [ResultStore(place) for place in places]
-        self.studies = studies.split()
-        known = sorted({file.study for store in self.stores for file in store.files("trials")})
+        self._names = _study_names(self.stores)
+        self.studies, known = list(studies), sorted({name for names in self._names for name in names.values()})
         for name in self.studies:
             if name not in known:
                 raise ConfigError(f"studies: no store has '{name}'{nearest(name, known)}")
 
     def _joined(self, read: Callable[[ResultStore], pd.DataFrame]) -> pd.DataFrame:
-        tables = [read(store).assign(store=store.uri) for store in self.stores]
+        tables = []
+        for store, names in zip(self.stores, self._names, strict=True):
+            rows = read(store)
+            tables.append(rows.assign(study=rows.study.map(names).fillna(rows.study), store=store.uri))
         full = [table for table in tables if len(table)] or tables[:1]
         joined = pd.concat(full, ignore_index=True)
         return joined[joined.study.isin(self.studies)].reset_index(drop=True) if self.studies else joined
@@ -66,6 +75,15 @@ class Results:
     def trials(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Rows of ``trials``."""
         return self._joined(lambda store: store.trials(columns=columns))
+
+    def scores(self) -> pd.DataFrame:
+        """Finished trials as scores of methods that may be compared; see `tidy_scores` and `comparable`.
+
+        A run that two ablations of a study share stands there under either role.
+        """
+        tables = [tidy_scores(with_shared_arms(rows)) for _, rows in self.trials().groupby("study")]
+        full = [table for table in tables if len(table)]
+        return comparable(pd.concat(full, ignore_index=True)) if full else pd.DataFrame(columns=COLUMNS)
 
     def epochs(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Rows of ``epochs``."""
@@ -81,12 +99,31 @@ class Results:
         Args:
             trial: its row of `trials`.
         """
-        (store,) = [store for store in self.stores if store.uri == trial.store]
-        return store.predictions(study=trial.study, scope=trial.scope, trial_id=trial.trial_id)
+        ((store, names),) = [pair for pair in zip(self.stores, self._names, strict=True) if pair[0].uri == trial.store]
+        (study,) = [stored for stored, name in names.items() if name == trial.study]
+        return store.predictions(study=study, scope=trial.scope, trial_id=trial.trial_id)
 
     def problems(self) -> list[str]:
         """What reading has met that is torn or foreign, one line a file."""
         return [problem for store in self.stores for problem in store.problems()]
+
+
+def _study_names(stores: Sequence[ResultStore]) -> list[dict[str, str]]:
+    """What each store's studies are called: a name that an earlier store has too gets a number."""
+    seen: dict[str, int] = {}
+    found = []
+    for store in stores:
+        names = {}
+        for study in sorted({file.study for file in store.files("trials")}):
+            seen[study] = seen.get(study, 0) + 1
+            names[study] = study if seen[study] == 1 else f"{study} ({seen[study]})"
+        found.append(names)
+    return found
+
+
+def escaped(text: str) -> str:
+    """A text from a store on one line, without meaning to Markdown or HTML."""
+    return MARKDOWN.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 
 def show(draw: Callable[..., Figure], *arguments: Any, alt: str, **named: Any) -> None:
@@ -113,8 +150,8 @@ def say(*sentences: str) -> None:
 
 
 def bullets(sentences: Iterable[str]) -> None:
-    """Put sentences on the page one below the other; flags in them become code, which is not broken over lines."""
-    say("\n".join("- " + FLAG.sub(r"`\1`", sentence) for sentence in sentences))
+    """Put plain sentences on the page one below the other; flags in them become code, which no line break parts."""
+    say("\n".join("- " + FLAG.sub(r"`\1`", escaped(sentence)) for sentence in sentences))
 
 
 def table(frame: pd.DataFrame, digits: int = 1) -> None:
@@ -129,4 +166,4 @@ def table(frame: pd.DataFrame, digits: int = 1) -> None:
 
 
 def _cell(value: Any) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    return escaped(str(value))

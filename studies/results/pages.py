@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from sefar.errors import DataError, SefarError
 from sefar.files import write_whole
 
 KERNEL = "python3"
+NO_ALTERNATIVE = re.compile(r'alt="No description has been provided for this image"')
+SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL)
 
 
 class LocalKernel(AsyncKernelManager):
@@ -79,18 +83,18 @@ def as_html(executed: Path, *, code: bool = False) -> str:
     exporter = HTMLExporter(
         embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True, exclude_input=not code
     )
-    for name in (
-        "require_js_url",
-        "mathjax_url",
-        "jquery_url",
-        "mermaid_js_url",
-        "widget_renderer_url",
-        "html_manager_semver_range",
-    ):
-        if exporter.has_trait(name):
-            setattr(exporter, name, "")
-    body, _ = exporter.from_notebook_node(nbformat.read(executed, as_version=4), {"metadata": {"name": executed.stem}})
-    return str(body)
+    notebook = nbformat.read(executed, as_version=4)
+    body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": executed.stem}})
+    said = iter(alternatives(notebook))  # nbconvert's template leaves them out
+    body = NO_ALTERNATIVE.sub(lambda _: f'alt="{html.escape(next(said))}"', str(body))
+    return SCRIPT.sub("", body)  # MathJax, RequireJS, Mermaid: for what our pages do not have
+
+
+def alternatives(notebook: nbformat.NotebookNode) -> list[str]:
+    """What each picture of an executed notebook shows, in order."""
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    return [picture.metadata.get("image/png", {}).get("alt", "") for picture in pictures]
 
 
 def warnings_of(executed: Path) -> list[str]:

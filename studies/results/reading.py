@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sefar.errors import StoreError
-from studies.results.compacted import MOST_TRIES, Member, members_of
-from studies.results.rows import holding, key_codes
+from studies.results.compacted import MOST_TRIES, members_of
+from studies.results.rows import Source, holding, key_codes, last_attempts, version_ranks
 from studies.results.schema import TABLES, TableSpec
 from studies.results.storage import Location
 from studies.results.store_files import StoreFile, is_temporary
@@ -30,34 +29,30 @@ class UnreadableFile(Exception):
     """The content of a file is torn or foreign; says how."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """A data file that has been read.
-
-    Attributes:
-        file: which one.
-        table: its rows, without study and scope.
-        members: the attempts in it.
-    """
-
-    file: StoreFile
-    table: pa.Table
-    members: list[Member]
-
-
 def list_files(location: Location, folder: str) -> list[str]:
-    """All files below a folder of a store, temporary ones apart; none that is compacted meanwhile is missed."""
-    before: set[str] | None = None
+    """All files below a folder of a store, temporary ones apart; none that is compacted meanwhile is missed.
+
+    A listing that is faster than a compaction's pause is complete. A slower one is proven so by the next, if that shows
+    the same compacted files: no compaction came to an end in it. The next one itself is not, so both count.
+
+    Raises:
+        StoreError: compactions follow one another faster than the storage can be listed.
+    """
+    before: list[str] | None = None
     for _ in range(MOST_TRIES):
         started = time.monotonic()
         paths = [path for path in location.files(folder) if not is_temporary(path)]
         if time.monotonic() - started < LISTING_SECONDS / 2:
-            break
-        compacted = {path for path in paths if "/compact-" in path}
-        if compacted == before:
-            break
-        before = compacted
-    return paths
+            return paths
+        if before is not None and _compacted(paths) == _compacted(before):
+            return sorted({*before, *paths})
+        before = paths
+    where = location.where(folder)
+    raise StoreError(f"{where}: compacted faster than it can be listed; try again when no compaction runs")
+
+
+def _compacted(paths: Iterable[str]) -> set[str]:
+    return {path for path in paths if "/compact-" in path}
 
 
 def read_files(
@@ -107,8 +102,10 @@ def parse(
     """
     try:
         stream = pa.BufferReader(content) if isinstance(content, bytes) else content
-        parquet = pq.ParquetFile(stream, pre_buffer=not isinstance(content, bytes))
+        parquet = pq.ParquetFile(stream, pre_buffer=not isinstance(content, bytes), page_checksum_verification=True)
         schema = parquet.schema_arrow
+        if double := sorted({name for name in schema.names if schema.names.count(name) > 1}):
+            raise UnreadableFile(f"has column '{double[0]}' more than once")
         names = [n for n in schema.names if n not in ("study", "scope") and (columns is None or n in columns)]
         spec = TABLES[file.table]
         if not {*spec.key, "attempt"} <= set(schema.names):
@@ -186,7 +183,8 @@ def join(
         the store's columns, null where a file of an older version has none, then whatever else the files hold.
     """
     if spec.whole_attempts and not all_attempts:
-        sources = _last_attempts(sources)
+        sources = last_attempts(sources)
+    sources = [s for s in sources if len(s.table)] or sources  # what has no rows here has no say in a column's type
     groups: dict[pa.Schema, list[Source]] = {}
     for source in sources:
         groups.setdefault(source.table.schema, []).append(source)
@@ -195,7 +193,7 @@ def join(
     place = {partition: at for at, partition in enumerate(partitions)}
     rows = np.array([len(s.table) for s in sources], np.int64)
     partition_N = np.repeat(np.array([place[s.file.study, s.file.scope] for s in sources], np.int64), rows)
-    rank_N = np.repeat(np.array([not s.file.compacted for s in sources], bool), rows)  # written after the compaction
+    rank_N = np.concatenate([np.zeros(0, np.int64), *version_ranks(sources)])
     known = pa.schema([f for f in spec.schema if columns is None or f.name in columns])
     table = concatenate([s.table for s in sources], known)
     code_N = key_codes(table, partition_N, spec.key)
@@ -251,27 +249,8 @@ def _conform(table: pa.Table, target: pa.Schema) -> pa.Table:
 
 def _as(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     try:
-        return column.cast(kind)
+        return column.cast(
+            kind, safe=not pa.types.is_floating(kind)
+        )  # whole numbers beyond 2^53 lose their last digits
     except pa.ArrowException:  # a list has no text of its own
         return pa.chunked_array([pa.array([None if v is None else str(v) for v in column.to_pylist()], kind)])
-
-
-def _last_attempts(sources: Sequence[Source]) -> list[Source]:
-    """The sources with only the rows of each trial's last attempt, as one file has them."""
-    last: dict[tuple[str, str, str], tuple[int, bool, int]] = {}
-    for at, source in enumerate(sources):
-        for member in source.members:
-            key = (source.file.study, source.file.scope, member.trial_id)
-            last[key] = max(last.get(key, (0, False, -1)), (member.attempt, not source.file.compacted, at))
-    kept = []
-    for at, source in enumerate(sources):
-        partition = (source.file.study, source.file.scope)
-        old = sorted({m.trial_id for m in source.members if last[*partition, m.trial_id][2] != at})
-        if not source.file.compacted:
-            kept += [] if old else [source]
-            continue
-        table = source.table
-        if old:
-            table = table.filter(pc.invert(pc.is_in(table["trial_id"], pa.array(old, pa.string()))))
-        kept.append(Source(source.file, table, source.members))
-    return kept

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from studies.results.compacted import Member
+from studies.results.store_files import StoreFile
+
 LARGEST_CODE = 2**62
+Held = tuple[str, str, str, int]  # study, scope, trial_id, attempt
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data file that has been read.
+
+    Attributes:
+        file: which one.
+        table: its rows, without study and scope.
+        members: the attempts in it.
+    """
+
+    file: StoreFile
+    table: pa.Table
+    members: list[Member]
 
 
 def key_codes(table: pa.Table, partition_N: np.ndarray, key: Sequence[str]) -> np.ndarray:
@@ -37,7 +57,8 @@ def holding(code_N: np.ndarray, attempt_N: np.ndarray, rank_N: np.ndarray, *, al
     Args:
         code_N: of `key_codes`.
         attempt_N: attempt of each row.
-        rank_N: of rows that agree in key and attempt the one with the highest rank holds, and among these the last.
+        rank_N: of rows that agree in key and attempt the one with the highest rank holds, and among these the last; see
+            `version_ranks`.
         all_attempts: keep the rows of attempts that a later one replaced.
     """
     if len(code_N) < 2 or (code_N[1:] > code_N[:-1]).all():
@@ -60,3 +81,52 @@ def _ranks(column: pa.ChunkedArray) -> tuple[np.ndarray, int]:
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     return place[encoded.indices.to_numpy(zero_copy_only=False)], max(1, len(order))
+
+
+def version_ranks(sources: Sequence[Source]) -> Iterator[np.ndarray]:
+    """Of each source its rows' ranks, int64 (N,), among those that agree in key and attempt: see `holding`.
+
+    A file of its own is written after the compacted one, and of two compacted files the one of the later generation.
+    """
+    held: dict[Held, list[tuple[int, int]]] = {}
+    for source in (source for source in sources if source.file.compacted):
+        for held_by, rank in _held(source):
+            held.setdefault(held_by, []).append(rank)
+    ranks = {held_by: sorted(set(some)) for held_by, some in held.items() if len(some) > 1}
+    most = max((len(some) for some in ranks.values()), default=1)
+    for source in sources:
+        rank_N = np.full(len(source.table), 0 if source.file.compacted else most, np.int64)
+        contested = [(one, rank) for one, rank in _held(source) if one in ranks] if source.file.compacted else []
+        if contested:
+            places = {one[2:]: ranks[one].index(rank) for one, rank in contested}
+            pairs = zip(source.table["trial_id"].to_pylist(), source.table["attempt"].to_pylist(), strict=True)
+            rank_N[:] = [places.get(pair, 0) for pair in pairs]
+        yield rank_N
+
+
+def _held(source: Source) -> Iterator[tuple[Held, tuple[int, int]]]:
+    """The attempts in a file, each with the rank of its version."""
+    for member in source.members:
+        yield (source.file.study, source.file.scope, member.trial_id, member.attempt), member.rank
+
+
+def last_attempts(sources: Sequence[Source]) -> list[Source]:
+    """The sources with only the rows of each trial's last attempt, as one file has them."""
+    last: dict[tuple[str, str, str], tuple[int, bool, tuple[int, int], int]] = {}
+    for at, source in enumerate(sources):
+        for member in source.members:
+            key = (source.file.study, source.file.scope, member.trial_id)
+            this = (member.attempt, not source.file.compacted, member.rank, at)
+            last[key] = max(last.get(key, this), this)
+    kept = []
+    for at, source in enumerate(sources):
+        partition = (source.file.study, source.file.scope)
+        old = sorted({m.trial_id for m in source.members if last[*partition, m.trial_id][-1] != at})
+        if not source.file.compacted:
+            kept += [] if old else [source]
+            continue
+        table = source.table
+        if old:
+            table = table.filter(pc.invert(pc.is_in(table["trial_id"], pa.array(old, pa.string()))))
+        kept.append(Source(source.file, table, source.members))
+    return kept

@@ -55,7 +55,7 @@ def tidy_scores(trials: pd.DataFrame) -> pd.DataFrame:
     """
     finished = trials[trials.status == FINISHED]
     numbers = dict(zip(trials.trial_id, trials.number, strict=True))
-    shared = _shared_arms(finished)
+    shared = _shared_arms(trials)  # of all, so that no name depends on what has finished
     rows = [_row(row, numbers, shared) for row in finished.to_dict("records")]
     table = pd.DataFrame(rows, columns=COLUMNS)
     reals = ["labelled_clips", METRIC, "test_student_top1", "test_teacher_top1", "seconds", "accelerator_seconds"]

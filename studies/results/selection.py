@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from studies.results.schema import CONFIRM, METRIC
+from studies.results.schema import CONFIRM
 from studies.results.scores import OURS, fraction_order
 from studies.results.stats.answers import answer, told_apart
 from studies.results.stats.multiplicity import comparison_note, holm
 from studies.results.stats.paired import PairedDifference, paired_difference
 
 ALPHA = 0.05
+FIXMATCH = "fixmatch"  # start of its methods' names, which end in the threshold
 PLACE = ["study", "base_scope"]
 
 
@@ -46,10 +47,15 @@ class Comparison:
         interval = self.difference.interval
         return int(np.sign(interval.value)) if told_apart(interval) else 0
 
-    def sentence(self, what: str | None = None) -> str:
-        """The result, with its uncertainty."""
+    def sentence(self, *, study: bool = False) -> str:
+        """The result, with its uncertainty.
+
+        Args:
+            study: say which study it is of.
+        """
         p = self.adjusted_p if self.adjusted_p == self.adjusted_p else None
-        return answer(self.difference, what=what, where=short_base(self.base_scope), adjusted_p=p)
+        said = answer(self.difference, where=short_base(self.base_scope), adjusted_p=p)
+        return f"{said}, study {self.study}" if study else said
 
 
 def short_base(base_scope: str) -> str:
@@ -83,7 +89,8 @@ def comparisons(
 
     Args:
         scores: of `comparable`.
-        other: method that the others are compared with; places without it are left out.
+        other: method that the others are compared with; places without it are left out. So is a method with several
+            runs of one split and seed, see `repeated`.
         methods: says whether a method is compared.
         value: column, percent; runs without it are left out.
 
@@ -95,14 +102,53 @@ def comparisons(
     places = [(str(study), str(scope), rows) for (study, scope), rows in known.groupby(PLACE)]
     places.sort(key=lambda place: (place[0], place[2].subset.iloc[0], fraction_order(place[2].fraction.iloc[0])))
     for study, base_scope, rows in places:
-        rows = rows.drop_duplicates(["method", "split_seed", "train_seed"], keep="last")
-        names = [name for name in rows.method.unique() if name != other and methods(name)]
-        if (rows.method == other).any():
+        twice = set(rows.method[rows.duplicated(["method", "split_seed", "train_seed"])])
+        names = [name for name in rows.method.unique() if name != other and name not in twice and methods(name)]
+        if (rows.method == other).any() and other not in twice:
             differences = [paired_difference(rows, name, other, value=value) for name in names]
             differences.sort(key=lambda one: -one.interval.value if one.pairs else np.inf)
             found += [(study, base_scope, one) for one in differences]
     adjusted = holm([one.p_value for _, _, one in found])
     return [Comparison(*one, float(p)) for one, p in zip(found, adjusted, strict=True)]
+
+
+def sentences(found: Sequence[Comparison]) -> list[str]:
+    """A sentence a comparison; they name their study where there are several."""
+    several = len({one.study for one in found}) > 1
+    return [one.sentence(study=several) for one in found]
+
+
+def repeated(scores: pd.DataFrame) -> list[str]:
+    """What cannot be compared since a method has several runs of one split and seed, a sentence a method and place.
+
+    Such are runs of one study under different settings, for instance of two recipes.
+    """
+    found = []
+    for (study, base_scope, method), rows in scores.groupby([*PLACE, "method"]):
+        if rows.duplicated(["split_seed", "train_seed"]).any():
+            found.append(
+                f"left out: {method} at {short_base(str(base_scope))} of study {study} has several runs of one label "
+                "split and training seed, of different settings; run these under different --name"
+            )
+    return found
+
+
+def with_chosen_fixmatch(scores: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The scores with one FixMatch a place, the one of best dev accuracy, for test accuracy chooses nothing.
+
+    Args:
+        scores: of `comparable`.
+
+    Returns:
+        The scores, the chosen threshold's runs as method ``FixMatch``; and which threshold that is, a sentence a place.
+    """
+    kept, said = [scores[~scores.method.str.startswith(FIXMATCH)]], []
+    for (study, base_scope), rows in scores[scores.method.str.startswith(FIXMATCH)].groupby(PLACE):
+        order = order_on_dev(rows)
+        kept.append(rows[rows.method == order.best].assign(method="FixMatch"))
+        where = f"FixMatch at {short_base(str(base_scope))} of {study}"
+        said.append(" ".join([f"{where}: {order.best} is best on dev.", *order.notes()]))
+    return pd.concat(kept, ignore_index=True), said
 
 
 def tally(found: Sequence[Comparison], name: Callable[[Comparison], str], *, of_other: bool = False) -> str:
@@ -136,15 +182,3 @@ def forest_of(found: Sequence[Comparison]) -> dict[str, Any]:
         "adjusted_p": {label: one.adjusted_p for label, one in zip(labels, found, strict=True)},
         "note": comparison_note(len(found)),
     }
-
-
-def best_trials(trials: pd.DataFrame, scope: str, *, value: str = METRIC) -> pd.DataFrame:
-    """Finished trials of a scope that have predictions to look at, best on dev first.
-
-    Args:
-        trials: rows of ``trials``.
-        scope: with its split seed.
-        value: what is best, percent.
-    """
-    rows = trials[(trials.scope == scope) & trials.test_student_top1.notna()]
-    return rows.sort_values([value, "trial_id"], ascending=[False, True], kind="stable").reset_index(drop=True)

@@ -166,9 +166,10 @@ class Location:
 
         return self._try(name, "read", work, patience_seconds, missing_raises=True)
 
-    def open(self, name: str) -> pa.NativeFile:
+    def open(self, name: str, *, patience_seconds: float | None = None) -> pa.NativeFile:
         """The file for random access; FileNotFoundError when it is not there."""
-        return self._try(name, "read", lambda: self._fs.open_input_file(f"{self.root}/{name}"), missing_raises=True)
+        path = f"{self.root}/{name}"
+        return self._try(name, "read", lambda: self._fs.open_input_file(path), patience_seconds, missing_raises=True)
 
     def write(self, name: str, data: bytes | Path, *, patience_seconds: float | None = None) -> None:
         """Write the file so that a reader sees the old bytes or all the new ones.
@@ -216,8 +217,8 @@ class Location:
     def remove_same(self, name: str, digest: str) -> bool:
         """Delete the file unless its content has changed.
 
-        A local file is first moved out of the way of whoever may write it in this moment, and moved back if need be;
-        of an object, one that is written between the last look and the deletion is lost.
+        A local file that is the same is moved out of the way of whoever may write it in this moment, and moved back if
+        that has happened since the look; of an object, one that is written between look and deletion is lost.
 
         Args:
             name: path relative to the location.
@@ -243,14 +244,16 @@ class Location:
 
 
 def _remove_same(path: Path, digest: str) -> bool:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        return False  # it is never out of readers' sight, not even if this process is killed
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     os.rename(path, aside)
     same = hashlib.sha256(aside.read_bytes()).hexdigest() == digest
     if not same:
         try:
             os.link(aside, path)
-        except FileExistsError:  # a still newer one has been written
-            pass
+        except FileExistsError:  # which of the two is newer nobody knows here; `verify` looks at what stays aside
+            return False
         except OSError:  # a file system without links
             os.replace(aside, path)
             return False

@@ -21,13 +21,14 @@ import pandas as pd
 import pyarrow as pa
 
 from sefar.errors import StoreError, nearest
-from studies.results.compacted import Member
+from studies.results.compacted import Member, stored_version
 from studies.results.outage import PATIENCE_SECONDS, StorageOutage
 from studies.results.reading import Source, UnreadableFile, join, list_files, parse, read_files
 from studies.results.schema import RUNNING, SCHEMA_VERSION, TABLES, now
+from studies.results.settle import version_of
 from studies.results.spool import deliver_leftovers, undelivered, waiting_names
 from studies.results.storage import Location
-from studies.results.store_files import StoreFile, part_name
+from studies.results.store_files import StoreFile, last_attempts, part_name, trial_path
 from studies.results.writer import TrialWriter
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class ResultStore:
         if not self._is_there():
             if not create:
                 raise NoStoreError(f"{self.uri}: there is no result store; a study makes one with --store")
-            self._mark({})
+            self._mark({}, SCHEMA_VERSION)
         elif create:
             # writing the marker anew proves that the store can be written before anything starts
             self.location.write(MARKER, self.location.read(MARKER))
@@ -122,14 +123,16 @@ class ResultStore:
             )
         return version
 
-    def _mark(self, marker: dict[str, Any]) -> None:
-        said = marker | {"format": FORMAT, "schema_version": SCHEMA_VERSION}
+    def _mark(self, marker: dict[str, Any], version: int) -> None:
+        said = marker | {"format": FORMAT, "schema_version": version}
         self.location.write(MARKER, (json.dumps(said) + "\n").encode())
 
     def raise_version(self) -> None:
         """Mark the store as of this software's version; to be done before anything is written that others overlook."""
         if self.schema_version < SCHEMA_VERSION:
-            self._mark(json.loads(self.location.read(MARKER)))
+            # newer software may have raised it since it was read: then this one must not go on
+            if self._read_version() < SCHEMA_VERSION:
+                self._mark(json.loads(self.location.read(MARKER)), SCHEMA_VERSION)
             self.schema_version = SCHEMA_VERSION
 
     def files(
@@ -157,6 +160,9 @@ class ResultStore:
     @overload
     def read(self, table: str, *, arrow: Literal[True], **where: Unpack[Where]) -> pa.Table: ...
 
+    @overload
+    def read(self, table: str, *, arrow: bool, **where: Unpack[Where]) -> pd.DataFrame | pa.Table: ...
+
     def read(self, table: str, *, arrow: bool = False, **where: Unpack[Where]) -> pd.DataFrame | pa.Table:
         """A table, the last attempt of each key only, unless `all_attempts`; sorted by study, scope and key.
 
@@ -170,18 +176,21 @@ class ResultStore:
         Raises:
             StorageOutage: the storage does not answer.
             StoreError: there is no such table.
+            TypeError: an argument that is not known, or a text as `columns`.
         """
         if table not in TABLES:
             raise StoreError(f"{self.uri}: there is no table '{table}'{nearest(table, TABLES)}")
         if unknown := set(where) - set(Where.__annotations__):
             raise TypeError(f"read: unknown argument '{min(unknown)}'{nearest(min(unknown), Where.__annotations__)}")
+        if isinstance(names := where.get("columns"), str):
+            raise TypeError(f"columns: expected a list of names, got '{names}'; write ['{names}']")
         spec, columns, all_attempts = TABLES[table], where.get("columns"), where.get("all_attempts", False)
         wanted = None if columns is None else set(columns) | set(spec.key) | {"attempt"}
         place = where.get("study"), where.get("scope"), where.get("trial_id")
 
         def listed() -> list[StoreFile]:
             files = self.files(table, *place)
-            return _last_attempts(files) if spec.whole_attempts and not all_attempts else files
+            return last_attempts(files) if spec.whole_attempts and not all_attempts else files
 
         sources = read_files(listed, lambda file: self.load(file, wanted, place[2]), self.uri)
         rows = join(sources, spec, wanted, all_attempts=all_attempts)
@@ -193,7 +202,10 @@ class ResultStore:
     @overload
     def trials(self, *, arrow: Literal[True], **where: Unpack[Where]) -> pa.Table: ...
 
-    def trials(self, *, arrow: Any = False, **where: Unpack[Where]) -> pd.DataFrame | pa.Table:
+    @overload
+    def trials(self, *, arrow: bool, **where: Unpack[Where]) -> pd.DataFrame | pa.Table: ...
+
+    def trials(self, *, arrow: bool = False, **where: Unpack[Where]) -> pd.DataFrame | pa.Table:
         """One row a trial; see `read`."""
         return self.read("trials", arrow=arrow, **where)
 
@@ -203,7 +215,10 @@ class ResultStore:
     @overload
     def epochs(self, *, arrow: Literal[True], **where: Unpack[Where]) -> pa.Table: ...
 
-    def epochs(self, *, arrow: Any = False, **where: Unpack[Where]) -> pd.DataFrame | pa.Table:
+    @overload
+    def epochs(self, *, arrow: bool, **where: Unpack[Where]) -> pd.DataFrame | pa.Table: ...
+
+    def epochs(self, *, arrow: bool = False, **where: Unpack[Where]) -> pd.DataFrame | pa.Table:
         """One row a trial and epoch; see `read`."""
         return self.read("epochs", arrow=arrow, **where)
 
@@ -213,7 +228,10 @@ class ResultStore:
     @overload
     def predictions(self, *, arrow: Literal[True], **where: Unpack[Where]) -> pa.Table: ...
 
-    def predictions(self, *, arrow: Any = False, **where: Unpack[Where]) -> pd.DataFrame | pa.Table:
+    @overload
+    def predictions(self, *, arrow: bool, **where: Unpack[Where]) -> pd.DataFrame | pa.Table: ...
+
+    def predictions(self, *, arrow: bool = False, **where: Unpack[Where]) -> pd.DataFrame | pa.Table:
         """One row a trial, part and clip; see `read`."""
         return self.read("predictions", arrow=arrow, **where)
 
@@ -223,7 +241,10 @@ class ResultStore:
     @overload
     def regulation(self, *, arrow: Literal[True], **where: Unpack[Where]) -> pa.Table: ...
 
-    def regulation(self, *, arrow: Any = False, **where: Unpack[Where]) -> pd.DataFrame | pa.Table:
+    @overload
+    def regulation(self, *, arrow: bool, **where: Unpack[Where]) -> pd.DataFrame | pa.Table: ...
+
+    def regulation(self, *, arrow: bool = False, **where: Unpack[Where]) -> pd.DataFrame | pa.Table:
         """Binned confidence and spread of each trial; see `read`."""
         return self.read("regulation", arrow=arrow, **where)
 
@@ -312,12 +333,9 @@ class ResultStore:
         row: dict[Any, Any] = rows[0] if rows else dict(fresh)
         attempt = int(row.pop("attempt", 1))
         kept = {str(k): v for k, v in row.items() if v == v and k not in ("study", "scope", "trial_id")}
-        writer = TrialWriter(self, study, scope, trial_id, attempt)
+        path = trial_path("trials", study, scope, trial_id, attempt)
+        stored = stored_version(self.location, path, self.location.patience_seconds) if rows else None
+        count = version_of(stored) if stored is not None else 0
+        writer = TrialWriter(self, study, scope, trial_id, attempt, count)
         writer.trial(kept | {"updated_at": now()} | dict(changes))
         return writer
-
-
-def _last_attempts(files: list[StoreFile]) -> list[StoreFile]:
-    """Without the files that a later attempt has replaced whole, so that these need not be read."""
-    last = {(f.study, f.scope, f.trial_id): f for f in sorted(files, key=lambda f: f.attempt) if not f.compacted}
-    return [f for f in files if f.compacted or last[f.study, f.scope, f.trial_id] is f]

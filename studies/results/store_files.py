@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
@@ -54,6 +55,12 @@ class StoreFile:
         if match.re is COMPACTED:
             return cls(*where)
         return cls(*where, unquote(match["trial"]), int(match["attempt"]))
+
+
+def last_attempts(files: Sequence[StoreFile]) -> list[StoreFile]:
+    """Without the files that a later attempt has replaced whole, so that these need not be read."""
+    last = {(f.study, f.scope, f.trial_id): f for f in sorted(files, key=lambda f: f.attempt) if not f.compacted}
+    return [f for f in files if f.compacted or last[f.study, f.scope, f.trial_id] is f]
 
 
 def part_name(value: str) -> str:

@@ -22,14 +22,22 @@ class TrialWriter:
 
     While the storage does not answer they are kept on this machine, see `studies.results.spool`.
 
+    Args:
+        store: that is written.
+        study: of the trial.
+        scope: of the trial.
+        trial_id: the trial.
+        attempt: of the trial.
+        count: versions of the attempt's files that others have written before.
+
     Raises (all methods): StoreError when the store refuses to be written, or neither it nor the spool can be.
     """
 
-    def __init__(self, store: ResultStore, study: str, scope: str, trial_id: str, attempt: int) -> None:
+    def __init__(self, store: ResultStore, study: str, scope: str, trial_id: str, attempt: int, count: int = 0) -> None:
         self.store, self.study, self.scope, self.trial_id, self.attempt = store, study, scope, trial_id, attempt
         self._epochs: list[dict[str, Any]] = []
         self._spool = Spool(store.location, f"trial {trial_id}")
-        self._name, self._count = uuid.uuid4().hex, 0
+        self._name, self._count = uuid.uuid4().hex, count
         self._written: set[str] = set()
 
     def path(self, table: str) -> str:

@@ -51,13 +51,14 @@ def test_clips_gained_and_lost_come_with_their_frames_and_words(tmp_path: Path) 
     for number in range(4):
         encode(tmp_path / "set" / f"c{number}.mp4", 30)
     mine = rows(MINE, LABEL, root, [0.2, 0.9, 0.1, 0.5])
-    gained, lost, absent = strips_of(mine, rows(BASE, LABEL, root), trial(root), root, most=2)
-    assert absent == 0
+    found = strips_of(mine, rows(BASE, LABEL, root), trial(root), root, most=2)
+    gained, lost = found.gained, found.lost
+    assert found.absent == 0 and found.counts == (3, 1)
     assert [caption for caption, _ in gained] == [
-        "salto: said salto, before turn",  # c1, the surer one of its class
-        "turn: said turn, before split",
+        "salto: said salto, the second trial turn",  # c1, the surer one of its class
+        "turn: said turn, the second trial split",
     ]
-    assert [caption for caption, _ in lost] == ["split: said salto, before split"]
+    assert [caption for caption, _ in lost] == ["split: said salto, the second trial split"]
     assert gained[0][1].dtype == np.uint8
     assert read_numbers(gained[0][1]) == [10, 12, 14, 16, 17, 19, 21, 23]  # the window from end to end
 
@@ -67,8 +68,7 @@ def test_clips_are_found_below_another_root(tmp_path: Path) -> None:
     encode(tmp_path / "set" / "c3.mp4", 30)
     there = "/cluster/data"
     found = strips_of(rows(MINE, LABEL, there), rows(BASE, LABEL, there), trial(there), str(tmp_path))
-    gained, lost, absent = found
-    assert gained == [] and len(lost) == 1 and absent == 3
+    assert found.gained == [] and len(found.lost) == 1 and found.absent == 3
 
 
 def test_mistakes_by_name_and_set() -> None:

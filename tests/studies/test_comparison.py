@@ -78,6 +78,21 @@ def test_fixmatch_is_chosen_at_each_fraction_on_dev() -> None:
     assert chosen_fixmatch(better, "3pc") == "fixmatch τ=0.5"  # test accuracy has no say
 
 
+def test_a_threshold_of_an_easy_seed_alone_is_not_chosen() -> None:
+    rows = [trial("sefar @1pc", seed, 60 + seed, None, 60) for seed in range(3)]
+    rows += [trial("fixmatch τ=0.5 @1pc", seed, 60, None, dev) for seed, dev in enumerate((92, 60, 58))]
+    rows += [trial("fixmatch τ=0.95 @1pc", 0, 60, None, 90)]  # the study was stopped after the easy seed
+    assert chosen_fixmatch(tidy_scores(pd.DataFrame(rows)), "1pc") == "fixmatch τ=0.5"
+    text = method_table(pd.DataFrame(rows), command="c")
+    assert (
+        "\nFixMatch's threshold at 1pc is τ=0.5. Chosen on dev over the one run that each has in common with the "
+        "others; 2 further runs are left out of it.\n"
+    ) in text
+    tied = [*rows[:-1], *(trial("fixmatch τ=0.8 @1pc", s, 60, None, dev) for s, dev in enumerate((58, 60, 92)))]
+    said = "FixMatch's threshold at 1pc is τ=0.5. Equally good on dev: τ=0.5, τ=0.8."
+    assert said in method_table(pd.DataFrame(tied), command="c")
+
+
 def test_cells_by_fraction() -> None:
     scores = tidy_scores(pd.DataFrame(ONE_FRACTION + THREE_PER_CLASS + ALL))
     assert fractions_of(scores) == ["1pc", "3pc", "1"]

@@ -37,7 +37,7 @@ def two(tmp_path: Path) -> list[str]:
 
 
 def test_stores_are_joined_and_rows_know_theirs(two: list[str]) -> None:
-    results = Results(" ".join(two))
+    results = Results(two)
     assert results.trials()[["store", "study", "trial_id"]].values.tolist() == [
         [two[0], "first", "t0"],
         [two[0], "first", "t1"],
@@ -52,9 +52,21 @@ def test_stores_are_joined_and_rows_know_theirs(two: list[str]) -> None:
 
 
 def test_studies_are_chosen_by_name(two: list[str]) -> None:
-    assert set(Results(" ".join(two), "second").trials().study) == {"second"}
+    assert set(Results(two, ["second"]).trials().study) == {"second"}
     with pytest.raises(ConfigError, match="no store has 'secnd' — did you mean 'second'"):
-        Results(" ".join(two), "secnd")
+        Results(two, ["secnd"])
+
+
+def test_studies_of_one_name_are_told_apart(two: list[str], tmp_path: Path) -> None:
+    """Their trials have equal ids, and are other trials."""
+    other = ResultStore(str(tmp_path / "a place with blanks"), create=True)
+    attempt(other, "t0", {1: 90.0}, study="first", clips=2, scope="synthgym/core@3pc#0")
+    results = Results([two[0], other.uri])
+    trials = results.trials()
+    assert trials[["study", "trial_id"]].values.tolist() == [["first", "t0"], ["first", "t1"], ["first (2)", "t0"]]
+    assert [len(results.predictions(trial)) for _, trial in trials.iterrows()] == [3, 0, 2]
+    assert results.scores()[["study", "dev_student_top1"]].values.tolist() == [["first", 50.0], ["first (2)", 90.0]]
+    assert set(Results([two[0], other.uri], ["first (2)"]).epochs().study) == {"first (2)"}
 
 
 def test_without_names_the_environment_and_then_the_usual_places_count(
@@ -93,5 +105,11 @@ def test_tables_show_nothing_where_nothing_is_known(page: list[Any]) -> None:
 
 
 def test_flags_in_sentences_are_code(page: list[Any]) -> None:
-    bullets(["use --confirm 3, or more --seeds", "a well-known `--x`"])
-    assert page[0].data == "- use `--confirm 3`, or more `--seeds`\n- a well-known `--x`"
+    bullets(["use --confirm 3, or more --seeds", "a well-known thing"])
+    assert page[0].data == "- use `--confirm 3`, or more `--seeds`\n- a well-known thing"
+
+
+def test_texts_from_a_store_are_shown_as_they_are(page: list[Any]) -> None:
+    bullets(["list.csv:17: expected '<path> <label>', got '*a_b*'\n\n# no heading"])
+    (shown,) = page
+    assert shown.data == r"- list.csv:17: expected '&lt;path&gt; &lt;label&gt;', got '\*a\_b\*' # no heading"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,65 +14,9 @@ from studies.results.report.facts import cost_sentence
 from studies.results.report.parts import Column, Row, Table, ident, listed, number, text
 from studies.results.report.study import StudyView
 from studies.results.store import ResultStore
+from tests.studies.report_pages import Elements, ablation, add, page_of, row
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample_store"
-
-
-class Elements(HTMLParser):
-    """Start tags of a page with their attributes, the idents, and the text outside of style and script."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self._in = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._in = tag
-
-    def handle_endtag(self, tag: str) -> None:
-        self._in = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._in not in ("style", "script"):
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    @property
-    def idents(self) -> list[str]:
-        return [str(attrs["id"]) for _, attrs in self.tags if "id" in attrs]
-
-
-def row(role: str, number: int, **values: Any) -> dict[str, Any]:
-    return {
-        "role": role,
-        "number": number,
-        "stage": "search",
-        "status": "finished",
-        "train_seed": number,
-        "parameters": "{}",
-        "split_hash": "abc",
-        "labelled_clips": 12,
-        "epochs_planned": 4,
-        "epochs_done": 4,
-        "seconds": 60.0,
-        "accelerator_seconds": 0.0,
-        "dev_student_top1": 50.0,
-        **values,
-    }
-
-
-def add(store: ResultStore, study: str, name: str, scope: str, values: dict[str, Any]) -> None:
-    store.writer(study, scope, name).trial(values)
-
-
-def page_of(store: ResultStore, study: str, path: Path, **named: Any) -> Elements:
-    return Elements(write_report(store, study, path / "page.html", **named).read_text("utf-8"))
 
 
 @pytest.fixture
@@ -82,20 +24,14 @@ def store(tmp_path: Path) -> ResultStore:
     return ResultStore(str(tmp_path / "store"), create=True)
 
 
-def ablation(store: ResultStore, gains: list[float]) -> None:
-    """Reference at 60 % and an arm with a gain for each seed."""
-    for seed, gain in enumerate(gains):
-        scope = f"synthgym/core@1pc#{seed}"
-        add(store, "ab", f"r{seed}", scope, row("reference", seed, test_student_top1=60.0 + seed))
-        add(store, "ab", f"a{seed}", scope, row("components/dual", seed, test_student_top1=60.0 + seed + gain))
-
-
 def test_answers_of_an_ablation_carry_their_uncertainty(store: ResultStore, tmp_path: Path) -> None:
     ablation(store, [-4.0, -5.0, -6.0, -5.0, -4.5, -5.5, -5.0, -4.0])
     page = page_of(store, "ab", tmp_path, figures=False)
-    # 8 pairs that all agree: p = 2/2⁸ = 0.0078
-    said = r"Arm dual costs 4\.9 ± 0\.\d points against SeFAR \(95 % interval 4\.\d to 5\.\d, 8 pairs\) at core@1pc\."
-    assert re.search(said, page.text) and "0.008 0.008" in page.text
+    # t = 4.875 / (0.694 / √8) = 19.9 with 7 degrees of freedom
+    said = (
+        r"Arm dual costs 4\.9(?: ± 0\.\d)? points against SeFAR \(95 % interval 4\.\d to 5\.\d, 8 pairs\) at core@1pc\."
+    )
+    assert re.search(said, page.text) and "< 0.001 < 0.001" in page.text
     assert "runs a method and scope" not in page.text  # eight are enough
     assert "16 trials: 16 finished" in page.text
     assert "16 trials took 16.0 minutes of trial time and no accelerator." in page.text
@@ -117,8 +53,9 @@ def test_an_ablation_of_another_recipe_has_its_own_reference(store: ResultStore,
         add(store, "ab", f"a{seed}", scope, row("components/none", seed, test_student_top1=60.0 + 2 * seed))
     page = page_of(store, "ab", tmp_path, figures=False)
     # differences −10, −9, −8
-    assert re.search(r"Arm none costs 9\.0 ± \d\.\d points against regulation \(95 % interval ", page.text)
-    assert "by its interval alone: so few pairs cannot give p below 0.25." in page.text
+    assert re.search(r"Arm none costs 9\.0(?: ± \d\.\d)? points against regulation \(95 % interval ", page.text)
+    # t = 9 √3 with 2 degrees of freedom: three seeds can tell
+    assert "0.004 0.004" in page.text and "does not stand among several comparisons" not in page.text
 
 
 def test_a_running_study_says_so(store: ResultStore, tmp_path: Path) -> None:
@@ -163,7 +100,7 @@ def test_what_may_not_be_compared_is_named(store: ResultStore, tmp_path: Path) -
     assert "Clips were absent or quarantined and left out, at most in a trial: 3 test." in page.text
     assert "1 trial met something on the way, the first: started anew." in page.text
     assert "Code that was not committed ran" in page.text
-    assert "No two methods have finished runs of the same label split and training seed." in page.text
+    assert "5 trials finished, but several are of one method, seed and label split: dual (synthgym/core" in page.text
 
 
 def test_torn_files_are_listed(store: ResultStore, tmp_path: Path) -> None:

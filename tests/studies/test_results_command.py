@@ -9,6 +9,8 @@ import types
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from studies.results import __main__ as command
@@ -83,6 +85,26 @@ def test_export_of_one_table(store, run, tmp_path):
     assert json.loads(pd.read_csv(tmp_path / "clips.csv").student_top5[3]) == [0, 2]
     run("export", store.uri, "trials", tmp_path / "new/trials.parquet", "--study", "s")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "new/trials.parquet"), store.trials())
+
+
+def test_export_of_what_csv_has_no_place_for(store, run, tmp_path):
+    path = Path(store.uri, store.writer("s", SCOPE, "t9").path("epochs"))
+    key = {"trial_id": ["t9"], "attempt": [1], "epoch": [1]}
+    pq.write_table(pa.table(key | {"more": [{"a": 1, "b": ["x"]}]}), path)
+    assert run("export", store.uri, "epochs", tmp_path / "nested.csv")[0] == 0
+    assert json.loads(pd.read_csv(tmp_path / "nested.csv").more.dropna().item()) == {"a": 1, "b": ["x"]}
+    pq.write_table(pa.table(key | {"more": [b"\xff\x00"]}), path)
+    code, _, err = run("export", store.uri, "epochs", tmp_path / "bytes.csv")
+    text = f"error: {tmp_path}/bytes.csv: column 'more' is no text (binary), which CSV cannot hold; export to .parquet"
+    assert (code, err) == (2, f"{text}\n") and not (tmp_path / "bytes.csv").exists()
+    assert run("export", store.uri, "epochs", tmp_path / "bytes.parquet")[0] == 0
+
+
+def test_export_says_that_rows_are_missing(store, run, tmp_path):
+    next(Path(store.uri, "epochs").rglob("t0-a1.parquet")).write_bytes(b"torn")
+    code, out, err = run("export", store.uri, "epochs", tmp_path / "epochs.csv")
+    assert code == 1 and out == f"{tmp_path}/epochs.csv: 3 rows\n"
+    assert err.startswith(f"skipped: {store.uri}/epochs/") and "torn" in err
 
 
 def test_export_of_all_tables(store, run, tmp_path):

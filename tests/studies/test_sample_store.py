@@ -73,6 +73,45 @@ def test_a_path_that_is_left_is_an_error(tmp_path: Path) -> None:
         script.collect(store, tmp_path / "out", ROOT)
 
 
+def test_what_lies_at_out_survives_a_failure(tmp_path: Path) -> None:
+    store, out = ResultStore(str(tmp_path / "store"), create=True), tmp_path / "out"
+    write(store, "t")
+    script.collect(store, out, ROOT)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    write(store, "torn", notes="/home/somebody/elsewhere/x.mp4 is torn")
+    with pytest.raises(DataError, match="a path of this machine is left"):
+        script.collect(store, out, ROOT)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "store"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_nothing_but_a_store_is_replaced(kind: str, tmp_path: Path) -> None:
+    store, out = ResultStore(str(tmp_path / "store"), create=True), tmp_path / "out"
+    write(store, "t")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    if kind == "folder":
+        mine = mine.rename(out)
+    elif kind == "file":
+        out.write_text("years of work")
+    else:
+        out.symlink_to(mine)
+    said = "holds files and is no result store" if kind == "folder" else "expected a folder, got a file or link"
+    with pytest.raises(DataError, match=f"--out .*out: {said}"):
+        script.collect(store, out, ROOT)
+    assert (out if kind == "file" else mine / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
+    store, out = ResultStore(str(tmp_path / "store"), create=True), tmp_path / "out"
+    write(store, "t")
+    out.mkdir()
+    script.collect(store, out, ROOT)
+    assert len(ResultStore(str(out)).trials()) == 1
+
+
 def test_committed_store_is_small_sound_and_tells_of_no_machine() -> None:
     store = ResultStore(str(SAMPLE))
     assert list(verify(store)) == []

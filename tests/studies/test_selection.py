@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 
 from studies.results.scores import COLUMNS
-from studies.results.selection import best_trials, comparable, comparisons, forest_of, tally
+from studies.results.selection import (
+    comparable,
+    comparisons,
+    forest_of,
+    repeated,
+    sentences,
+    tally,
+    with_chosen_fixmatch,
+)
 
 
 def score(method: str, seed: int, test: float, scope: str = "synthgym/core@1pc", stage: str = "search") -> dict:
@@ -58,12 +66,13 @@ def test_each_scope_is_compared_by_itself_and_p_values_are_adjusted_over_all() -
     assert [one.direction for one in found] == [0, -1, 0]  # six equal differences have no interval
     assert tally(found, lambda one: one.difference.method) == (
         "by single intervals better in 0 of 3, worse in 1 (supervised), not told apart in 2 (fixmatch τ=0.5, "
-        "supervised); after Holm's correction 0 of these differences remain"
+        "supervised); after Holm's correction 1 of these differences remain"
     )
     assert "better in 1 of 3 (supervised), worse in none" in tally(
         found, lambda one: one.difference.method, of_other=True
     )
-    assert found[0].adjusted_p == pytest.approx(3 * 2 / 2**6)  # all six agree in sign; three comparisons
+    assert np.isnan(found[0].adjusted_p)  # six equal differences: no spread, and no comparison of Holm's
+    assert found[1].adjusted_p == pytest.approx(2 * found[1].difference.p_value) and found[1].adjusted_p < 1e-4
     forest = forest_of(found)
     assert (
         list(forest["adjusted_p"].values()) == [one.adjusted_p for one in found] and "3 comparisons" in forest["note"]
@@ -84,13 +93,31 @@ def test_places_without_the_other_method_and_runs_without_the_value_are_left_out
     assert comparisons(pd.DataFrame(rows), methods=lambda name: name == "ups") == []
 
 
-def test_the_best_trial_is_the_best_on_dev_among_those_that_were_tested() -> None:
-    trials = pd.DataFrame(
-        {
-            "trial_id": ["a", "b", "c", "d"],
-            "scope": ["x", "x", "x", "y"],
-            "dev_student_top1": [50.0, 70.0, 60.0, 99.0],
-            "test_student_top1": [60.0, np.nan, 40.0, 1.0],
-        }
-    )
-    assert best_trials(trials, "x").trial_id.tolist() == ["c", "a"]
+def test_several_runs_of_one_seed_are_left_out_and_told() -> None:
+    """As two recipes under one name make them; which of them would count cannot be known."""
+    rows = [score("SeFAR", seed, 60.0 + seed) for seed in range(3)] + [score("ups", seed, 50.0) for seed in range(3)]
+    assert len(comparisons(pd.DataFrame(rows))) == 1 and repeated(pd.DataFrame(rows)) == []
+    twice = pd.DataFrame([*rows, score("ups", 1, 10.0)])
+    assert comparisons(twice) == []
+    (told,) = repeated(twice)
+    assert told.startswith("left out: ups at core@1pc of study s has several runs of one label split and training seed")
+    assert comparisons(pd.DataFrame([*rows, score("SeFAR", 1, 10.0)])) == []
+
+
+def test_sentences_name_their_study_where_there_are_several() -> None:
+    rows = [score("SeFAR", seed, 60.0 + seed) for seed in range(3)]
+    rows += [score("ups", seed, 50.0 + 2 * seed) for seed in range(3)]
+    (one,) = sentences(comparisons(pd.DataFrame(rows)))
+    assert "study" not in one
+    both = pd.DataFrame(rows + [row | {"study": "t"} for row in rows])
+    assert [said.rpartition(", ")[2] for said in sentences(comparisons(both))] == ["study s", "study t"]
+
+
+def test_the_threshold_of_fixmatch_is_chosen_on_dev_and_test_plays_no_part() -> None:
+    rows = [score("SeFAR", 0, 60.0)]
+    for method, dev, test in (("fixmatch τ=0.5", 70.0, 10.0), ("fixmatch τ=0.8", 60.0, 90.0)):
+        rows += [score(method, seed, test) | {"dev_student_top1": dev} for seed in range(2)]
+    chosen, said = with_chosen_fixmatch(pd.DataFrame(rows))
+    assert chosen.groupby("method").test_student_top1.mean().to_dict() == {"FixMatch": 10.0, "SeFAR": 60.0}
+    assert said == ["FixMatch at core@1pc of s: fixmatch τ=0.5 is best on dev."]
+    assert with_chosen_fixmatch(pd.DataFrame(rows[:1]))[1] == []

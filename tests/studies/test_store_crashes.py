@@ -64,13 +64,22 @@ class Study:
             done = len(self.epochs[trial])
             self.writers.pop(trial).trial({"status": "finished", "epochs_done": done})
 
+    def prune(self, trial: str) -> None:
+        """Record the end of a trial, or write its end anew: also one that was compacted meanwhile."""
+        if self.status.get(trial, "finished") != "finished":
+            self.value += 1.0
+            self.status[trial] = f"pruned {self.value}"
+            self.writers.pop(trial, None)
+            self.store.amend("s", SCOPE, trial, {"status": "pruned", "notes": str(self.value)}, {})
+
     def compact(self, _: str) -> None:
         compact(ResultStore(self.store.uri), pause_seconds=0.0)
 
     def seen_status(self) -> dict[str, str]:
-        rows = ResultStore(self.store.uri).trials(columns=["status"])
+        rows = ResultStore(self.store.uri).trials(columns=["status", "notes"])
         assert rows.trial_id.is_unique
-        return dict(zip(rows.trial_id, rows.status, strict=True))
+        said = [row.status if row.status != "pruned" else f"pruned {row.notes}" for row in rows.itertuples()]
+        return dict(zip(rows.trial_id, said, strict=True))
 
     def check(self) -> None:
         reader = ResultStore(self.store.uri)
@@ -80,7 +89,7 @@ class Study:
 
 
 ACTS = st.tuples(
-    st.sampled_from(["epoch", "epoch", "epoch", "end", "compact"]),
+    st.sampled_from(["epoch", "epoch", "epoch", "end", "prune", "prune", "compact", "compact"]),
     st.sampled_from(TRIALS),
     st.one_of(st.just(0), st.integers(1, 20)),
 )
@@ -93,7 +102,7 @@ def run(acts: list[tuple[str, str, int]]) -> None:
         for act in acts:
             study.act(*act)
         study.act("compact", "", 0)
-        ended = {t for t, status in study.status.items() if status == "finished"}
+        ended = {t for t, status in study.status.items() if status != "running"}
         for table in ("epochs", "trials"):
             names = [path for path in data_files(study.store) if path.startswith(table)]
             assert sum(any(f"/{t}-" in path for t in ended) for path in names) <= 1  # a lone one is not joined
@@ -134,3 +143,14 @@ def test_a_writer_killed_before_any_step_leaves_the_old_rows_or_the_new() -> Non
             assert store.problems() == []
         # before the sync, the renaming, the clearing away of nothing; a fourth step there is not
         assert seen[:6] == ["killed", 1, "killed", 1, "killed", 2]
+
+
+BEGUN = [(what, trial, 0) for what in ("epoch", "prune") for trial in TRIALS] + [("compact", "t0", 0)]
+REWRITES = st.tuples(st.sampled_from(["prune", "compact"]), st.sampled_from(TRIALS), st.integers(0, 9))
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
+@given(st.lists(REWRITES, min_size=3, max_size=12))
+def test_what_is_written_anew_after_a_compaction_holds(acts: list[tuple[str, str, int]]) -> None:
+    run(BEGUN + acts)

@@ -18,6 +18,8 @@ from studies.results.rows import holding, key_codes
 from studies.results.store import ResultStore
 from tests.studies.stores import OTHER, SCOPE, attempt
 
+DOCS = Path(__file__).resolve().parents[2] / "docs/storage.md"
+
 
 @pytest.fixture(params=[False, True], ids=["as written", "compacted"])
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> ResultStore:
@@ -29,7 +31,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
     attempt(store, "t3", {1: 6.0, 2: 7.0}, "pruned", scope=OTHER)
     attempt(store, "t4", {1: 8.0}, "pruned", scope=OTHER)
     if request.param:
-        assert compact(store, pause_seconds=0.0).joined == 10
+        assert compact(store, pause_seconds=0.0).joined == 8  # "config.kind" keeps the rows of t0 and t1 apart
     return store
 
 
@@ -76,11 +78,29 @@ def test_duckdb_reads_a_table_as_plain_parquet(store):
     assert duckdb.execute("select count(*), sum(dev_student_top1) from epochs").fetchall() == [(8, 79.0)]
 
 
+def test_duckdb_keeps_the_rows_that_hold(store):
+    """The queries of docs/storage.md."""
+    attempt(store, "t1", {2: 22.0}, clips=1)
+    assert compact(store, pause_seconds=0.0).joined > 0
+    attempt(store, "t1", {2: 33.0}, clips=1)
+    queries = [text.split('"""')[0] for text in DOCS.read_text().split('duckdb.sql("""')[1:3]]
+    for table, query in zip(("epochs", "predictions"), queries, strict=True):
+        rows = duckdb.sql(query.replace("runs/first", store.uri)).df()
+        ours, key = store.read(table), ["scope", "trial_id", *(["epoch"] if table == "epochs" else ["clip_id"])]
+        pd.testing.assert_frame_equal(
+            rows[[*key, "attempt"]].sort_values(key, ignore_index=True),
+            ours[[*key, "attempt"]].sort_values(key, ignore_index=True),
+        )
+    assert store.predictions(trial_id="t1").clip_id.tolist() == ["c0"]
+
+
 def test_what_cannot_be_asked_for(store):
     with pytest.raises(StoreError, match="no table 'epoch' — did you mean 'epochs'"):
         store.read("epoch")
     with pytest.raises(TypeError, match="unknown argument 'studdy' — did you mean 'study'"):
         store.trials(studdy="s")
+    with pytest.raises(TypeError, match="columns: expected a list of names, got 'step'; write \\['step'\\]"):
+        store.epochs(columns="step")
 
 
 def test_a_column_of_another_type_makes_a_file_foreign(store):
@@ -92,6 +112,23 @@ def test_a_column_of_another_type_makes_a_file_foreign(store):
     small = {"trial_id": pa.array(["t9"], pa.large_string()), "attempt": [1], "epoch": pa.array([1], pa.int8())}
     pq.write_table(pa.table(small), path)
     assert store.epochs(trial_id="t9").epoch.tolist() == [1]
+
+
+def test_foreign_columns_are_no_hindrance(store):
+    path = Path(store.uri, store.writer("s", SCOPE, "t9").path("epochs"))
+    key = {"trial_id": ["t9"], "attempt": [1], "epoch": [1]}
+    double = pa.Table.from_arrays([pa.array(v) for v in (*key.values(), [1.0], [2.0])], names=[*key, "z", "z"])
+    pq.write_table(double, path)
+    assert "t9" not in set(store.epochs().trial_id)
+    assert store.problems()[0].endswith("t9-a1.parquet: has column 'z' more than once; skipped")
+    pq.write_table(pa.table(key | {"total_loss": pa.array([2**60 + 1])}), path)
+    assert store.epochs(trial_id="t9").total_loss.tolist() == [2**60 + 1]
+    assert set(store.epochs().set_index("trial_id").total_loss) == {1.5, float(2**60)}
+
+
+def test_a_trial_keeps_its_types_whatever_lies_in_the_files_of_others(store):
+    assert store.trials(trial_id="t1")["config.kind"].tolist() == [0.5]
+    assert store.trials(trial_id="t0")["config.kind"].tolist() == ["none"]
 
 
 def test_rows_that_hold_by_hand():

@@ -77,6 +77,14 @@ def test_a_run_raises_the_version(store):
     assert ResultStore(store.uri, create=True).schema_version == version(store) == 2
 
 
+def test_a_version_that_newer_software_has_raised_meanwhile_is_not_lowered(store):
+    marker = Path(store.uri, MARKER)
+    marker.write_text('{"format": "sefar-results", "schema_version": 3}')
+    with pytest.raises(store_module.StoreError, match="schema version 3, newer than 2; update sefar"):
+        compact(store, pause_seconds=0.0)
+    assert version(store) == 3
+
+
 def test_older_software_refuses_what_it_would_overlook(store, monkeypatch):
     compact(store, pause_seconds=0.0)
     monkeypatch.setattr(store_module, "SCHEMA_VERSION", 1)

@@ -25,13 +25,19 @@ Strip = tuple[str, np.ndarray]
 
 @styled
 def draw_clip_strips(
-    gained: Sequence[Strip], lost: Sequence[Strip] = (), *, frames: int = 8, width_in: float = PAGE_IN
+    gained: Sequence[Strip],
+    lost: Sequence[Strip] = (),
+    *,
+    counts: tuple[int, int] | None = None,
+    frames: int = 8,
+    width_in: float = PAGE_IN,
 ) -> Figure:
     """A strip a clip, from its first frame to its last, under its caption.
 
     Args:
         gained: caption and frames, uint8 (T, H, W, 3), of the clips that are now right.
         lost: of those that no longer are.
+        counts: how many were gained and lost in all; None: those shown.
         frames: most frames a strip, spread evenly over the clip.
         width_in: of the figure, inches.
 
@@ -46,7 +52,7 @@ def draw_clip_strips(
         raise NothingToDraw(
             "no clip was gained or lost: both trials are right and wrong on the same clips; compare others"
         )
-    sections = [(name, colour, strips) for name, colour, strips in _sections(gained, lost) if strips]
+    sections = [(name, colour, strips) for name, colour, strips in _sections(gained, lost, counts) if strips]
     rows: list[tuple[str, str, Strip | None]] = []
     for name, colour, strips in sections:
         rows += [(name, colour, None), *((caption, colour, (caption, clip)) for caption, clip in strips)]
@@ -71,10 +77,13 @@ def draw_clip_strips(
     return figure
 
 
-def _sections(gained: Sequence[Strip], lost: Sequence[Strip]) -> list[tuple[str, str, Sequence[Strip]]]:
+def _sections(
+    gained: Sequence[Strip], lost: Sequence[Strip], counts: tuple[int, int] | None
+) -> list[tuple[str, str, Sequence[Strip]]]:
+    more, fewer = counts or (len(gained), len(lost))
     return [
-        (f"+ gained: wrong before, right now ({len(gained)})", BLUE, gained),
-        (f"− lost: right before, wrong now ({len(lost)})", VERMILION, lost),
+        (f"+ gained: only the first trial is right ({len(gained)} of {more})", BLUE, gained),
+        (f"− lost: only the second trial is right ({len(lost)} of {fewer})", VERMILION, lost),
     ]
 
 

@@ -30,6 +30,7 @@ from studies.results.figures.style import (
     tidy,
 )
 from studies.results.published import TOP1, published
+from studies.results.stats.blocks import blocks_of
 from studies.results.stats.bootstrap import stratified_interval
 from studies.results.stats.scaling import PowerLaw, fit_power_law
 
@@ -66,7 +67,9 @@ def label_curve(scores: pd.DataFrame, value: str = VALUE) -> pd.DataFrame:
         )
     rows = []
     for (subset, method, fraction), group in known.groupby(["subset", "method", "fraction"], sort=False):
-        interval = stratified_interval({"runs": group[value].to_numpy()})
+        shared = 1 < group.split_seed.nunique() < len(group)
+        splits = {"runs": group.split_seed.to_numpy()} if shared else None
+        interval = stratified_interval({"runs": group[value].to_numpy()}, clusters=splits)
         rows.append(
             {
                 "subset": subset,
@@ -82,16 +85,33 @@ def label_curve(scores: pd.DataFrame, value: str = VALUE) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(["subset", "method", "labelled_clips"], ignore_index=True)
 
 
+def law_runs(rows: pd.DataFrame, value: str = VALUE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, errors and seeds of one method's runs, as `fit_power_law` and `held_out_check` take them.
+
+    Label splits of one fraction may differ by a clip or two; they are one point of the law, at their mean. Label sets
+    of one split seed are nested, so it is what runs share; where there is one split only, the training seed.
+
+    Args:
+        rows: of `studies.results.scores.tidy_scores`, of one subset and method; those without value are left out.
+        value: column of the accuracy, percent.
+
+    Returns:
+        ``labels_N``, ``error_N`` in percent and ``seeds_N``.
+    """
+    known = rows[rows[value].notna() & (rows.labelled_clips > 0)]
+    labels = known.groupby("fraction").labelled_clips.transform("mean")
+    seeds_N = np.array([seed for _, seed in blocks_of(known)])
+    return labels.to_numpy(), 100 - known[value].to_numpy(), seeds_N
+
+
 def power_laws(scores: pd.DataFrame, value: str = VALUE, seed: int = 0) -> dict[tuple[str, str], PowerLaw]:
     """A power law of the error for every subset and method with enough label fractions; others have none."""
     found = {}
     known = scores[scores[value].notna() & (scores.labelled_clips > 0)]
     for (subset, method), group in known.groupby(["subset", "method"], sort=False):
         if group.fraction.nunique() >= LEAST_FRACTIONS:
-            # splits of one fraction may differ by a clip or two: they are one point of the law
-            labels = group.groupby("fraction").labelled_clips.transform("mean")
-            law = fit_power_law(labels.to_numpy(), 100 - group[value].to_numpy(), seed=seed)
-            found[str(subset), str(method)] = law
+            labels_N, error_N, seeds_N = law_runs(group, value)
+            found[str(subset), str(method)] = fit_power_law(labels_N, error_N, seeds_N=seeds_N, seed=seed)
     return found
 
 

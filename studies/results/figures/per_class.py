@@ -25,7 +25,7 @@ from studies.results.figures.style import (
     styled,
     tidy,
 )
-from studies.results.stats.clips import clustered_interval
+from studies.results.stats.clips import DIFFERENCE, clustered_interval
 
 MOST = 30  # classes; of more, those that changed most
 
@@ -58,7 +58,7 @@ def class_changes(
     rows = []
     for label, clips in both.groupby("label"):
         difference = clips.right.astype(float) - clips.right_base.astype(float)
-        interval = clustered_interval(difference, clips["group"] if grouped else None, seed=seed)
+        interval = clustered_interval(difference, clips["group"] if grouped else None, seed=seed, bounds=DIFFERENCE)
         rows.append(
             {
                 "label": label,
@@ -67,8 +67,8 @@ def class_changes(
                 "gained": int((difference > 0).sum()),
                 "lost": int((difference < 0).sum()),
                 "change": interval.value,
-                "low": max(interval.low, -100.0),  # few groups widen the interval past what a class can change
-                "high": min(interval.high, 100.0),
+                "low": interval.low,
+                "high": interval.high,
             }
         )
     table = pd.DataFrame(rows)

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from studies.results.comparison import fixmatch_notes
 from studies.results.leaderboard import failures, search_rows
 from studies.results.report.facts import MISSING
 from studies.results.report.parts import counted, listed
-from studies.results.report.study import SWEEP, TEST, StudyView, short_method
+from studies.results.report.study import FRACTIONS, SWEEP, TEST, StudyView, short_method
+from studies.results.report.variants import apart, other_notes
 from studies.results.schema import FAILED, SCHEMA_VERSION, text_of
 
 ENOUGH_RUNS = 5  # of a method, below which its interval is mostly a guess at the spread
@@ -43,7 +45,8 @@ def planned_left(trials: pd.DataFrame) -> int:
 
 
 def _runs(study: StudyView) -> Iterator[str]:
-    measured = pd.concat([study.measured(question).assign(question=question) for question in study.questions])
+    rows = [apart(study, study.measured(question)).assign(question=question) for question in study.questions]
+    measured = pd.concat(rows)
     if measured.empty:
         yield "No finished trial was evaluated on the test clips: all accuracies are of the clips that chose."
         return
@@ -59,6 +62,8 @@ def _runs(study: StudyView) -> Iterator[str]:
     elif (counts < ENOUGH_RUNS).any():
         runs = " to ".join(dict.fromkeys((str(counts.min()), str(counts.max()))))
         yield f"{runs} runs a method and scope: an interval from fewer than {ENOUGH_RUNS} is wide and rough."
+    yield from fixmatch_notes(study.scores[study.scores[TEST].notna()]) if study.kind == FRACTIONS else []
+    yield from other_notes(study)
     for said in study.repeated[:3]:
         yield f"Several runs of one seed and label split: {said}. Nothing of its scope can be paired."
     for each in study.comparisons:

@@ -6,12 +6,11 @@ import pandas as pd
 
 from studies.results.confirm import without_split
 from studies.results.leaderboard import clock, short_scope
-from studies.results.report.boards import what_it_is
+from studies.results.report.boards import listed_trials, what_it_is
 from studies.results.report.parts import Cell, Column, Row, Table, counted, ident, listed, number, text
 from studies.results.report.study import TEST, StudyView
 from studies.results.schema import FAILED, FINISHED, METRIC, PRUNED, RUNNING, text_of
 
-MOST_TRIALS = 2000  # rows of the table of every trial: past that a browser takes seconds to sort it
 SOFTWARE = {
     "sefar": "sefar_version",
     "commit": "commit",
@@ -71,7 +70,7 @@ def trial_table(trials: pd.DataFrame) -> Table:
         Column("error or note", wide=True),
     ]
     shown = []
-    for row in trials.sort_values(["scope", "number"]).head(MOST_TRIALS).to_dict("records"):
+    for row in listed_trials(trials).sort_values(["scope", "number"]).to_dict("records"):
         done, planned = row["epochs_done"], row["epochs_planned"]
         cells = [
             text(row["trial_id"]),
@@ -93,7 +92,7 @@ def trial_table(trials: pd.DataFrame) -> Table:
         kind = "dim" if row["status"] in (PRUNED, FAILED) else ""
         shown.append(Row(cells, kind, ident("trial", str(row["trial_id"]))))
     left = len(trials) - len(shown)
-    notes = [f"{left} more trials are in the store; the page shows the first {MOST_TRIALS}."] if left > 0 else []
+    notes = [f"{left} more trials are in the store; the page shows those that rank first."] if left > 0 else []
     return Table("trials-table", f"{len(trials)} trials", columns, shown, notes)
 
 

@@ -11,7 +11,7 @@ from sefar.errors import DataError
 from sefar.files import write_whole
 from studies.results.confirm import without_split
 from studies.results.leaderboard import search_rows
-from studies.results.report.answers import answers
+from studies.results.report.answers import answers, nothing_compared
 from studies.results.report.boards import difference_table, fraction_board, method_board, search_board
 from studies.results.report.cautions import cautions, planned_left
 from studies.results.report.facts import (
@@ -24,6 +24,7 @@ from studies.results.report.facts import (
 from studies.results.report.parts import Column, Row, Section, Table, counted, ident, number, text
 from studies.results.report.pictures import drawings, importances, picture
 from studies.results.report.study import FRACTIONS, SWEEP, StudyView
+from studies.results.report.variants import apart
 from studies.results.schema import now
 from studies.results.store import ResultStore
 
@@ -123,9 +124,15 @@ def _boards(study: StudyView) -> Section:
     if study.kind != SWEEP or study.confirmed:
         for question in study.questions:
             for scope, rows in study.by_scope(question):
-                tables.append(method_board(rows, scope, question, confirmed=study.confirmed))
-    sentences = [] if tables else ["No trial has finished: there is nothing to rank."]
-    return Section("leaderboards", "Leaderboards", sentences, tables=tables)
+                tables.append(method_board(apart(study, rows), scope, question, confirmed=study.confirmed))
+    return Section("leaderboards", "Leaderboards", [] if tables else [_nothing_ranked(study)], tables=tables)
+
+
+def _nothing_ranked(study: StudyView) -> str:
+    if not study.finished:
+        return "No trial has finished: there is nothing to rank."
+    said = f"{counted(study.finished, 'trial')} finished, but none was evaluated on the test clips"
+    return f"{said}: no methods are ranked. Their accuracies on dev stand under every trial."
 
 
 def _differences(study: StudyView) -> Section:
@@ -135,7 +142,7 @@ def _differences(study: StudyView) -> Section:
     if study.kind == SWEEP and not study.confirmed:
         said = "The search ran each configuration once, so there is nothing to pair. --confirm K runs the K best anew."
     else:
-        said = "No two methods have finished runs of the same label split and training seed."
+        said = " ".join(nothing_compared(study))
     return Section("differences", title, [said])
 
 

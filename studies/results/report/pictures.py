@@ -21,7 +21,7 @@ from studies.results.figures.leaderboard import draw_leaderboard
 from studies.results.figures.learning_curves import draw_learning_curves
 from studies.results.figures.parallel_coordinates import draw_parallel_coordinates
 from studies.results.figures.per_class import draw_per_class
-from studies.results.figures.perturbations import draw_perturbations
+from studies.results.figures.perturbations import draw_perturbations, draw_strengths
 from studies.results.figures.profiles import draw_profiles
 from studies.results.figures.regret import draw_regret
 from studies.results.figures.regulation import draw_regulation
@@ -30,9 +30,12 @@ from studies.results.figures.style import PAGE_IN, NothingToDraw, rendered
 from studies.results.figures.thresholds import draw_thresholds
 from studies.results.leaderboard import search_rows, short_scope
 from studies.results.report.parts import Picture, ident
+from studies.results.report.shown import TOP, best_measured, regulated, shown_predictions
 from studies.results.report.study import ABLATION, FRACTIONS, SWEEP, TEST, StudyView
-from studies.results.schema import METRIC
+from studies.results.report.variants import apart
+from studies.results.schema import SEARCH, TRANSFER
 from studies.results.scores import OURS
+from studies.results.stats.blocks import blocks_of
 from studies.results.stats.importance import Importance, importance
 from studies.results.stats.multiplicity import comparison_note
 from studies.results.stats.paired import paired_difference
@@ -107,7 +110,7 @@ def _of_sweep(study: StudyView) -> Iterator[Drawing]:
     yield Drawing(
         "leaderboard",
         "The best configurations of each scope with their intervals; chosen on dev.",
-        lambda: draw_leaderboard(trials, scopes),
+        lambda: draw_leaderboard(trials, scopes, predictions=shown_predictions(study, scopes), top=TOP),
     )
     yield Drawing(
         "learning-curves",
@@ -120,6 +123,12 @@ def _of_sweep(study: StudyView) -> Iterator[Drawing]:
         "How far the best trial so far was below the best of all, by trials and by time.",
         lambda: draw_regret(simple_regret(trials)),
     )
+    searched = trials[trials.role.isin([SEARCH, TRANSFER])]
+    yield Drawing(
+        "strengths",
+        "Dev accuracy by the strength of the perturbation, a look a kind.",
+        lambda: draw_strengths(searched, scopes[:MOST_SCOPES]),
+    )
     for scope in scopes[:MOST_SCOPES]:
         short = short_scope(scope)
         parallel = functools.partial(draw_parallel_coordinates, trials, scope)
@@ -130,7 +139,7 @@ def _of_sweep(study: StudyView) -> Iterator[Drawing]:
 
 def _of_ablation(study: StudyView) -> Iterator[Drawing]:
     for question in study.questions:
-        rows = study.measured(question)
+        rows = apart(study, study.measured(question))
         if question == "perturbations" and "none" in set(rows.method):
             kinds = [m for m in rows.method.unique() if m != "none"]
             yield Drawing(
@@ -158,13 +167,9 @@ def _of_any(study: StudyView) -> Iterator[Drawing]:
             f"Share of runs that reach an accuracy, by method{among}, over all scopes.",
             functools.partial(_profiles, study, question),
         )
-    yield Drawing(
-        "regulation",
-        "How good the pseudo-labels are by confidence and spread, and how they are weighted.",
-        lambda: draw_regulation(study.regulation),
-    )
+    yield from _regulation(study)
     yield Drawing("cost", "What a trial costs and what it reaches on dev.", lambda: draw_cost(study.scores))
-    if (best := _best_measured(study)) is not None:
+    if (best := best_measured(study)) is not None:
         trial_id, other_id, name = best
         yield Drawing(
             "confusion",
@@ -181,22 +186,44 @@ def _of_any(study: StudyView) -> Iterator[Drawing]:
             )
 
 
+def _regulation(study: StudyView) -> Iterator[Drawing]:
+    """A figure a label scope, of the default's runs alone: what weighs otherwise has other pseudo-labels."""
+    about = "How good the pseudo-labels of SeFAR are by confidence and spread, and how they are weighted"
+    found = regulated(study)
+    for each in found:
+        caption = f"{about} at {short_scope(each.scope)}." + (f" Note: {each.note}." if each.note else "")
+        yield Drawing(
+            f"regulation-{each.scope}" if len(found) > 1 else "regulation",
+            caption,
+            lambda each=each: draw_regulation(  # type: ignore[misc]
+                each.rows(study.regulation), alpha=each.alpha, kappa=each.kappa
+            ),
+        )
+    if not found:
+        yield Drawing("regulation", f"{about}.", lambda: _nothing("no run of SeFAR has finished"))
+
+
+def _nothing(reason: str) -> Figure:
+    raise NothingToDraw(reason)
+
+
 def _named_fixmatch(study: StudyView) -> pd.DataFrame:
     """Scores whose FixMatch, at each fraction the one chosen on dev, has one name."""
-    scores = study.measured()
+    scores = apart(study, study.measured())
     return scores.assign(method=scores.method.where(~scores.method.str.startswith(FIXMATCH), "FixMatch"))
 
 
 def _forest(study: StudyView) -> Figure:
-    rows = {}
+    rows, adjusted = {}, {}
     for each in study.comparisons:
         where = f"{each.question}: " if each.question else ""
-        rows[f"{where}{each.paired.method} − {each.paired.other}, {short_scope(each.scope)}"] = each.paired
-    return draw_forest(rows, note=comparison_note(len(rows)))
+        label = f"{where}{each.paired.method} − {each.paired.other}, {short_scope(each.scope)}"
+        rows[label], adjusted[label] = each.paired, each.adjusted_p
+    return draw_forest(rows, adjusted_p=adjusted, note=comparison_note(len(rows)))
 
 
 def _profiles(study: StudyView, question: str) -> Figure:
-    rows = _named_fixmatch(study) if study.kind == FRACTIONS else study.measured(question)
+    rows = _named_fixmatch(study) if study.kind == FRACTIONS else apart(study, study.measured(question))
     # what labels every clip is the baseline's alone, and no method would be common to all scopes
     rows = rows[rows.fraction != ALL] if study.few_fractions else rows
     if rows.empty:
@@ -210,21 +237,6 @@ def _profiles(study: StudyView, question: str) -> Figure:
     for method in [m for m in rows.method.unique() if m in common]:
         runs = rows[rows.method == method]
         scores = {str(scope): group[TEST].to_numpy() for scope, group in runs.groupby("base_scope")}
-        profiles[str(method)] = performance_profile(scores, thresholds)
+        splits = {str(scope): blocks_of(group) for scope, group in runs.groupby("base_scope")}
+        profiles[str(method)] = performance_profile(scores, thresholds, clusters=splits, shared=True)
     return draw_profiles(profiles)
-
-
-def _best_measured(study: StudyView) -> tuple[str, str | None, str] | None:
-    """A run of the method that is best on dev at the first scope, the supervised one of its seeds, and its name."""
-    scopes = study.by_scope(study.questions[0])
-    if not scopes:
-        return None
-    rows = scopes[0][1]
-    rows = rows[rows.method != "supervised"] if (rows.method != "supervised").any() else rows
-    best = rows.groupby("method")[METRIC].mean().idxmax()
-    run = rows[rows.method == best].sort_values(["split_seed", "train_seed"]).iloc[0]
-    scores = study.measured(study.questions[0])
-    same = scores[(scores.method == "supervised") & (scores.scope == run.scope) & (scores.train_seed == run.train_seed)]
-    name = f"{run.method.partition(':')[0]}, {short_scope(str(run.scope))}, seed {run.train_seed}"
-    other = str(same.trial_id.iloc[0]) if len(same) and run.method != "supervised" else None
-    return str(run.trial_id), other, name

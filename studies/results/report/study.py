@@ -12,6 +12,7 @@ from studies.arms import ABLATIONS
 from studies.results.comparison import ALL, FIXMATCH, chosen_fixmatch, fractions_of
 from studies.results.schema import CONFIRM, FINISHED, RUNNING, SEARCH, TABLES
 from studies.results.scores import OURS, REFERENCE, tidy_scores
+from studies.results.shared_arms import with_shared_arms
 from studies.results.stats.multiplicity import holm
 from studies.results.stats.paired import PairedDifference, paired_difference
 from studies.results.store import ResultStore
@@ -102,9 +103,16 @@ class StudyView:
         return sorted(named) or [""]
 
     def rows_of(self, question: str) -> pd.DataFrame:
-        """The scores that belong to an ablation: its arms and the reference."""
-        roles = self.scores.role.astype(str)
-        return self.scores if not question else self.scores[roles.str.startswith(f"{question}/") | (roles == REFERENCE)]
+        """The scores that belong to an ablation: its arms, those that another ablation ran too, and the reference."""
+        if not question:
+            return self.scores
+        roles = self._arms.role.astype(str)
+        return self._arms[roles.str.startswith(f"{question}/") | (roles == REFERENCE)]
+
+    @functools.cached_property
+    def _arms(self) -> pd.DataFrame:
+        """Scores of an ablation study; runs that two of its ablations share stand under both."""
+        return tidy_scores(with_shared_arms(self.trials))
 
     def measured(self, question: str = "") -> pd.DataFrame:
         """Scores on test that may be compared: of the confirm stage where there is one, of FixMatch as chosen."""

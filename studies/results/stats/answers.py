@@ -12,7 +12,7 @@ def answer(
     """What a method is worth, in a sentence, with its uncertainty.
 
     A difference counts as told from nothing when its interval leaves out 0. Of several comparisons it must also pass
-    the adjusted p-value; a sentence says so where it does not, or where so few pairs can never pass it.
+    the adjusted p-value; a sentence says so where it does not.
 
     Args:
         difference: of `paired_difference`.
@@ -22,7 +22,7 @@ def answer(
 
     Returns:
         For instance ``adaptive regulation is worth 3.1 ± 1.2 points against constant (95 % interval 1.9 to 4.3,
-        6 pairs) at 1pc``, without a full stop.
+        6 pairs) at 1pc``, without a full stop. Where the bounds do not lie alike far from the value, without ±.
     """
     interval, subject = difference.interval, what or difference.method
     place = f" at {where}" if where else ""
@@ -39,7 +39,7 @@ def answer(
     # a loss is said as a positive number
     shown = interval if interval.value > 0 else _negated(interval)
     verb = "is worth" if interval.value > 0 else "costs"
-    size = f"{shown.value:.1f} ± {shown.half_width:.1f} points"
+    size = f"{shown.value:.1f}{_margin(shown)} points"
     sentence = f"{subject} {verb} {size} {against} {_bounds(shown, pairs)}{place}"
     return sentence + _after_holm(difference, adjusted_p)
 
@@ -53,15 +53,18 @@ def _bounds(interval: Interval, pairs: str) -> str:
     return f"({100 * interval.level:g} % interval {interval.low:.1f} to {interval.high:.1f}, {pairs})"
 
 
+def _margin(interval: Interval) -> str:
+    """`` ± 1.2`` where it says what the shown bounds say; else nothing."""
+    value, low, high = (round(10 * float(f"{x:.1f}")) for x in (interval.value, interval.low, interval.high))
+    return f" ± {(high - value) / 10:.1f}" if high - value == value - low else ""
+
+
 def _negated(interval: Interval) -> Interval:
     return Interval(-interval.value, -interval.high, -interval.low, interval.level, interval.reason)
 
 
 def _after_holm(difference: PairedDifference, adjusted_p: float | None) -> str:
     """What several comparisons at once leave of it."""
-    alpha = 1 - difference.interval.level
-    if adjusted_p is None or adjusted_p <= alpha:
+    if adjusted_p is None or adjusted_p <= 1 - difference.interval.level:
         return ""
-    if difference.least_p > alpha:
-        return f", by its interval alone: so few pairs cannot give p below {difference.least_p:.2g}"
     return f", but does not stand among several comparisons (adjusted p = {adjusted_p:.2g})"

@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike
 from studies.results.stats.aggregate import RESAMPLES
 from studies.results.stats.interval import LEVEL, Interval, check_level, from_draws, unknown
 
+ACCURACY, DIFFERENCE = (0.0, 100.0), (-100.0, 100.0)  # what an accuracy and a difference of two can be, percent
+FEW_GROUPS = 5  # as which the clips count, below which the interval is said to be rough
 NO_GROUPS = "groups are not recorded: each clip counts as its own, so the interval may be too narrow"
 
 
@@ -23,45 +25,75 @@ def clustered_interval(
     level: float = LEVEL,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    bounds: tuple[float, float] = ACCURACY,
 ) -> Interval:
     """The mean over clips, in percent, with an interval from resampling whole groups.
 
+    Groups of very different size count as fewer: as 1 / Σw² groups, w being their shares of the clips.
+
     Args:
-        right_N: 1 or True for a clip that is right, 0 for one that is not; differences of two trials go as well.
+        right_N: 1 or True for a clip that is right, 0 for one that is not; differences of two trials go as well, with
+            `bounds` of `DIFFERENCE`.
         group_N: source video or performer of each clip; None: each clip is its own group, and `reason` says so.
         level: of the interval.
         resamples: bootstrap samples.
         seed: of the resampling.
+        bounds: least and greatest mean there can be, percent; the interval stays within.
 
     Raises:
-        ValueError: no clips, lengths that differ, or values that are not finite.
+        ValueError: no clips, lengths that differ, values that are not finite or out of bounds, a clip without group.
     """
     right_N = np.asarray(right_N, dtype=float).ravel()
     if not len(right_N) or not np.isfinite(right_N).all():
         raise ValueError(f"right_N: expected at least one clip, all finite, got {len(right_N)} clips")
-    labels_N = np.arange(len(right_N)) if group_N is None else np.asarray(group_N).ravel()
-    if len(labels_N) != len(right_N):
-        raise ValueError(f"group_N: expected one group a clip, got {len(labels_N)} groups of {len(right_N)} clips")
-    reason = NO_GROUPS if group_N is None else ""
-    value = 100 * float(right_N.mean())
-    index_N, names = pd.factorize(pd.Series(labels_N))
-    number = len(names)
-    sums_G = np.bincount(index_N, weights=right_N, minlength=number)
-    sizes_G = np.bincount(index_N, minlength=number)
+    if 100 * right_N.min() < bounds[0] or 100 * right_N.max() > bounds[1]:
+        raise ValueError(
+            f"right_N: expected values within {bounds[0] / 100:g} and {bounds[1] / 100:g}, got {right_N.min():g} to "
+            f"{right_N.max():g}; give bounds={DIFFERENCE} for differences"
+        )
+    sums_G, sizes_G = _groups(right_N, group_N)
     check_level(level)
-    if number < 2:
+    value = 100 * float(right_N.mean())
+    if len(sums_G) < 2:
         return unknown(value, "one group only: the spread over groups is not known", level)
     if np.allclose(sums_G, value / 100 * sizes_G):
         return unknown(value, "all groups agree: their spread is not known", level)
-    rng = np.random.default_rng(seed)
-    counts_RG = rng.multinomial(number, np.full(number, 1 / number), size=resamples)
-    draws_R = 100 * (counts_RG @ sums_G) / (counts_RG @ sizes_G)
-    draws_R = value + np.sqrt(number / (number - 1)) * (draws_R - value)
-    found = from_draws(value, draws_R, level, number - 1, reason)
-    if right_N.min() < 0:
-        return found  # differences
-    low, high = max(found.low, 0.0), min(found.high, 100.0)
-    return Interval(value, low, high, level, reason)
+    effective = float(sizes_G.sum() ** 2 / (sizes_G**2).sum())
+    draws_R = _drawn(sums_G, sizes_G, resamples, np.random.default_rng(seed))
+    draws_R = value + np.sqrt(effective / (effective - 1)) * (100 * draws_R - value)
+    reasons = [NO_GROUPS] if group_N is None else []
+    if effective < FEW_GROUPS:
+        reasons.append(f"the clips count as {effective:.1f} groups, so the interval is rough")
+    found = from_draws(value, draws_R, level, max(effective - 1, 1.0), "; ".join(reasons))
+    return Interval(value, max(found.low, bounds[0]), min(found.high, bounds[1]), level, found.reason)
+
+
+def _groups(right_N: np.ndarray, group_N: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
+    """Sum and number of clips of each group.
+
+    Raises:
+        ValueError: see `clustered_interval`.
+    """
+    if group_N is None:
+        return right_N, np.ones(len(right_N))
+    labels = pd.Series(np.asarray(group_N).ravel())
+    if len(labels) != len(right_N):
+        raise ValueError(f"group_N: expected one group a clip, got {len(labels)} groups of {len(right_N)} clips")
+    if labels.isna().any():
+        raise ValueError(
+            f"group_N: expected a group for every clip, got none for {int(labels.isna().sum())} of {len(labels)}; "
+            "give None where groups are not recorded"
+        )
+    index_N, names = pd.factorize(labels)
+    sums_G = np.bincount(index_N, weights=right_N, minlength=len(names))
+    return sums_G, np.bincount(index_N, minlength=len(names)).astype(float)
+
+
+def _drawn(sums_G: np.ndarray, sizes_G: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """R means of as many groups, drawn with replacement; groups that are alike are drawn by their number."""
+    kinds_K2, counts_K = np.unique(np.stack([sums_G, sizes_G], axis=1), axis=0, return_counts=True)
+    drawn_RK = rng.multinomial(len(sums_G), counts_K / len(sums_G), size=resamples)
+    return np.asarray((drawn_RK @ kinds_K2[:, 0]) / (drawn_RK @ kinds_K2[:, 1]))
 
 
 def right_clips(predictions: pd.DataFrame, model: str = "student") -> pd.DataFrame:
@@ -168,4 +200,5 @@ def clustered_difference(
         level=level,
         resamples=resamples,
         seed=seed,
+        bounds=DIFFERENCE,
     )

@@ -74,12 +74,14 @@ def importance(
         seed: of the forests.
 
     Raises:
-        ValueError: trials of several scopes.
+        ValueError: trials of several studies or scopes.
     """
     rows = search_rows(trials_of_one_scope)
     rows = rows[rows.role.isin(SEARCHED)]
-    if "scope" in rows and rows.scope.nunique() > 1:
-        raise ValueError(f"trials: expected one scope, got {', '.join(sorted(rows.scope.unique())[:3])}; filter them")
+    for name in ("study", "scope"):
+        if name in rows and rows[name].nunique() > 1:
+            shown = ", ".join(sorted(rows[name].unique())[:3])
+            raise ValueError(f"trials: expected one {name}, got {shown}; filter them")
     finished = rows[(rows.status == FINISHED) & rows[METRIC].notna()]
     pruned = rows[rows.status == PRUNED]
     points, pruned_points = _points(finished), _points(pruned)
@@ -106,7 +108,9 @@ def importance(
 
 
 def _points(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    return [json.loads(text_of(text) or "{}") for text in rows.parameters]
+    points = [json.loads(text_of(text) or "{}") for text in rows.parameters]
+    # lists, such as frames a granularity, are choices
+    return [{n: _choice(v) if isinstance(v, list | dict) else v for n, v in point.items()} for point in points]
 
 
 def _distributions(points: list[dict[str, Any]], log_scale: Collection[str]) -> dict[str, BaseDistribution]:
@@ -174,13 +178,19 @@ def _ped_anova(
     space: dict[str, BaseDistribution],
 ) -> dict[str, float]:
     """Shares of all parameters, pruned trials ranked below every finished one."""
-    total = len(points) + len(pruned)
-    top = min(max(TOP_TRIALS, math.ceil(TOP_SHARE * total)), total // 2, len(points))
     below = np.full(len(pruned), values.min() - 1)
     with _quiet():
         study = _study([*points, *pruned], np.concatenate([values, below]), space)
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=top / total)
+        share = best_share(len(points), len(pruned))
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=share)
         return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+
+
+def best_share(finished: int, pruned: int) -> float:
+    """The share of all trials that PED-ANOVA takes for the best ones; Optuna rounds its number of trials up."""
+    total = finished + pruned
+    top = min(max(TOP_TRIALS, math.ceil(TOP_SHARE * total)), total // 2, finished)
+    return (top - 0.5) / total  # top / total may round up to one more
 
 
 def _explained(points: list[dict[str, Any]], values: np.ndarray, names: list[str], seed: int) -> float:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from studies.results.stats.aggregate import RESAMPLES, mean, stratified_interval
+from studies.results.stats.blocks import blocks_of
 from studies.results.stats.interval import LEVEL, Interval, unknown
+from studies.results.stats.resampling import jackknife, no_interval, strata_of
 
 PAIR = ["base_scope", "split_seed", "train_seed"]  # two runs that agree in these are a pair
 VALUE = "test_student_top1"
@@ -30,9 +34,12 @@ class PairedDifference:
         per_pair: a row a pair: ``base_scope``, ``split_seed``, ``train_seed``, ``of_method``, ``of_other``,
             ``difference``.
         unpaired: a row a run without partner: the same keys, ``method`` and its score; left out of all figures.
-        p_value: of a two-sided sign-flip permutation test that the mean difference is 0; NaN without pairs.
-        least_p: the smallest p-value that so few independent blocks can give.
+        p_value: of a two-sided t test that the mean difference is 0, over blocks, with the interval's degrees of
+            freedom; NaN where there is no interval.
+        least_p: the smallest `sign_p` that so few independent blocks can give.
         note: what limits the comparison, in words; empty when nothing does.
+        sign_p: of a two-sided sign-flip permutation test, which assumes no normal differences but cannot be small with
+            few blocks; NaN without pairs.
     """
 
     method: str
@@ -45,6 +52,7 @@ class PairedDifference:
     p_value: float
     least_p: float
     note: str = ""
+    sign_p: float = math.nan
 
 
 def paired_difference(
@@ -59,8 +67,9 @@ def paired_difference(
 ) -> PairedDifference:
     """Compare two methods over the runs that both have.
 
-    Pairs of one scope and label split share the split, so they are one block: blocks are resampled and flipped whole.
-    In a scope with one label split only, blocks are pairs, and `note` says that other splits are not covered.
+    Pairs of one label split share it, at several label fractions of a data set too, so they are one block: blocks are
+    resampled and flipped whole. In a scope with one label split only, pairs of a training seed are one block, and
+    `note` says that other splits are not covered.
 
     Args:
         scores: of `tidy_scores`, of one study and stage.
@@ -82,19 +91,15 @@ def paired_difference(
     unpaired = lone[PAIR].assign(
         method=np.where(lone.of_method.notna(), method, other), score=lone.of_method.fillna(lone.of_other)
     )
-    blocks, block_note = _blocks(per_pair)
-    notes = [block_note] + ([f"{len(unpaired)} runs without partner left out"] if len(unpaired) else [])
-    interval = _interval(per_pair, blocks, level=level, resamples=resamples, seed=seed)
-    sums = per_pair.groupby([per_pair.base_scope, blocks]).difference.sum().to_numpy(dtype=float)
-    p_value, least_p = sign_flip_p(sums, seed=seed)
-    if least_p > 1 - level:
-        notes.append(f"{len(sums)} independent {_pair_word(len(sums))} cannot give p below {least_p:.3g}")
+    blocks = blocks_of(per_pair)
+    notes = [_one_split(per_pair)] + ([f"{len(unpaired)} runs without partner left out"] if len(unpaired) else [])
+    interval, p_value = _tested(per_pair, blocks, level=level, resamples=resamples, seed=seed)
+    sums = per_pair.groupby(blocks).difference.sum().to_numpy(dtype=float)
+    sign_p, least_p = sign_flip_p(sums, seed=seed)
     note = "; ".join(text for text in notes if text)
-    return PairedDifference(method, other, value, interval, len(per_pair), per_pair, unpaired, p_value, least_p, note)
-
-
-def _pair_word(count: int) -> str:
-    return "difference" if count == 1 else "differences"
+    return PairedDifference(
+        method, other, value, interval, len(per_pair), per_pair, unpaired, p_value, least_p, note, sign_p
+    )
 
 
 def _by_key(scores: pd.DataFrame, method: str, value: str) -> pd.Series:
@@ -120,22 +125,49 @@ def _by_key(scores: pd.DataFrame, method: str, value: str) -> pd.Series:
     return rows.set_index(PAIR)[value].astype(float)
 
 
-def _blocks(per_pair: pd.DataFrame) -> tuple[pd.Series, str]:
-    """What pairs of a scope must be resampled together, and what to say of it."""
-    scopes = per_pair.groupby("base_scope")
-    one_split = scopes.split_seed.transform("nunique") == 1
-    blocks = per_pair.split_seed.where(~one_split, per_pair.train_seed)
-    told = sorted(per_pair.base_scope[one_split & (scopes.split_seed.transform("size") > 1)].unique())
-    return blocks, f"one label split in {', '.join(told)}: other splits are not covered" if told else ""
+def _one_split(per_pair: pd.DataFrame) -> str:
+    """What to say of scopes whose pairs all have one label split."""
+    scopes = per_pair.groupby("base_scope").split_seed
+    told = sorted(per_pair.base_scope[(scopes.transform("nunique") == 1) & (scopes.transform("size") > 1)].unique())
+    return f"one label split in {', '.join(told)}: other splits are not covered" if told else ""
 
 
-def _interval(per_pair: pd.DataFrame, blocks: pd.Series, *, level: float, resamples: int, seed: int) -> Interval:
+def _tested(
+    per_pair: pd.DataFrame, blocks: pd.Series, *, level: float, resamples: int, seed: int
+) -> tuple[Interval, float]:
+    """The mean difference with its interval, and the p-value of the t test that goes with it."""
     if per_pair.empty:
-        return unknown(math.nan, "no pairs: the methods share no scope, label split and training seed", level)
+        return unknown(math.nan, "no pairs: the methods share no scope, label split and training seed", level), math.nan
     groups = per_pair.groupby("base_scope", sort=True).indices
     differences = {str(scope): per_pair.difference.to_numpy()[at] for scope, at in groups.items()}
     clusters = {str(scope): blocks.to_numpy()[at] for scope, at in groups.items()}
-    return stratified_interval(differences, mean, level=level, resamples=resamples, seed=seed, clusters=clusters)
+    interval = stratified_interval(
+        differences, mean, level=level, resamples=resamples, seed=seed, clusters=clusters, shared=True
+    )
+    return interval, t_test_p(differences, clusters)
+
+
+def t_test_p(differences: Mapping[str, np.ndarray], clusters: Mapping[str, np.ndarray]) -> float:
+    """Two-sided p-value that the mean of all differences is 0, by Student's t at Satterthwaite's degrees of freedom.
+
+    Of one scope without clusters it is the paired t test's. With few blocks it leans on their being about normal, as
+    the interval's width does; unlike `sign_flip_p` it can be small then.
+
+    Args:
+        differences: by scope.
+        clusters: block of each; blocks of one name are the same in all scopes.
+
+    Returns:
+        NaN where some scope has one block only, or no difference scatters.
+    """
+    strata = strata_of(differences, clusters, what="differences")
+    if no_interval(strata):
+        return math.nan
+    variance, freedom = jackknife(strata, mean, shared=True)
+    if not variance > 0:
+        return math.nan
+    centre = float(np.concatenate(list(differences.values())).mean())
+    return float(2 * stats.t.sf(abs(centre) / math.sqrt(variance), freedom))
 
 
 def sign_flip_p(differences: np.ndarray, *, seed: int = 0) -> tuple[float, float]:

@@ -35,10 +35,13 @@ def simple_regret(
         ``best_so_far`` (percent; NaN before the first finished trial), ``regret`` (percent points, likewise).
 
     Raises:
-        ValueError: no such cost column, or a best known below what the trials reached.
+        ValueError: trials of several studies, no such cost column, or a best known below what the trials reached.
     """
     if cost not in trials:
         raise ValueError(f"cost: expected seconds or accelerator_seconds, a column of the trials, got '{cost}'")
+    if "study" in trials and trials.study.nunique() > 1:
+        shown = ", ".join(sorted(trials.study.unique())[:3])
+        raise ValueError(f"trials: expected one study, got {shown}; filter them")
     rows = search_rows(trials)
     rows = rows[rows.role.isin(SEARCHED) & (rows.status != RUNNING)]
     parts = []

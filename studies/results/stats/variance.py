@@ -57,6 +57,9 @@ def _components(group: pd.DataFrame, value: str) -> tuple[float, float, str]:
     if most == 1:
         return math.nan, math.nan, "; ".join([*notes, _confounded(group)])
     crossed = bool(cells.notna().all(axis=None))
+    if not crossed and bool((cells.notna().sum(axis=0) > 1).any()):
+        absent = int(cells.isna().to_numpy().sum())
+        notes.append(f"{absent} of {cells.size} runs of a crossed layout absent: effects of seeds are not taken out")
     seed_variance, split_variance = _two_way(cells.to_numpy()) if crossed else _one_way(cells)
     if split_variance < 0:
         notes.append(f"split variance estimated at {split_variance:.2g}, set to 0: less than the seeds explain")

@@ -206,7 +206,8 @@ def test_strips_show_chosen_frames_under_their_captions():
     bars = [axis.get_facecolor() for axis in figure.axes if not axis.images]
     assert len(set(bars)) == 2
     said = strings(figure)
-    assert "+ gained: wrong before, right now (1)" in said and "− lost: right before, wrong now (1)" in said
+    assert "+ gained: only the first trial is right (1 of 1)" in said
+    assert "− lost: only the second trial is right (1 of 1)" in said
     assert_readable(figure)
     assert BLUE != VERMILION
 

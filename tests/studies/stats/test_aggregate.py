@@ -13,7 +13,7 @@ from studies.results.stats.coverage import coverage
 from studies.results.stats.coverage import main as print_coverage
 from studies.results.stats.coverage_others import CASES, percent_covered
 from studies.results.stats.interval import check_level, from_draws, unknown, widening
-from studies.results.stats.resampling import flat, freedom, no_interval, resampled, strata_of
+from studies.results.stats.resampling import drawn_together, flat, freedom, jackknife, no_interval, resampled, strata_of
 
 SCORES = {"a": [60.0, 62.0, 64.0, 61.0, 63.0], "b": [80.0, 82.0, 84.0, 83.0, 81.0]}
 
@@ -106,6 +106,71 @@ def test_bad_scores_are_refused(scores: dict, clusters: dict | None, text: str) 
         stratified_interval(scores, clusters=clusters)
 
 
+def test_differences_between_scopes_stay_out_of_unequal_clusters() -> None:
+    rng = np.random.default_rng(2)
+    clusters = {"a": [0, 1, 1, 1], "b": [0, 0, 0, 1, 2, 2], "c": [0, 1, 1, 2, 2, 2]}
+    near = {name: rng.normal(50, 1, len(own)) for name, own in clusters.items()}
+    far = {name: scores + 20 * "abc".index(name) for name, scores in near.items()}
+    shift = (6 * 20 + 6 * 40) / 16
+    one, other = (stratified_interval(scores, clusters=clusters) for scores in (near, far))
+    assert (other.value - shift, other.low - shift, other.high - shift) == pytest.approx((one.value, one.low, one.high))
+    middle = stratified_interval(far, interquartile_mean, clusters=clusters)
+    assert middle.half_width < 6  # the middle half is b, and the edges of its neighbours
+
+
+def test_clusters_that_scopes_share_are_drawn_at_once() -> None:
+    scores = np.array([60.0, 62.0, 64.0, 61.0, 63.0])  # variance 2.5
+    twice, clusters = {"a@1pc": scores, "a@3pc": scores + 10}, {f"a@{n}pc": list("vwxyz") for n in (1, 3)}
+    strata = strata_of(twice, clusters)
+    assert jackknife(strata, mean) == pytest.approx((2.5 / 10, 8))
+    assert jackknife(strata, mean, shared=True) == pytest.approx((2.5 / 5, 4))
+    together = stratified_interval(twice, clusters=clusters, shared=True)
+    assert together.half_width == pytest.approx(stratified_interval({"a": scores}).half_width, rel=0.03)
+    # other names, or another order of the runs: nothing is shared, or the same
+    apart = {"a@1pc": list("vwxyz"), "a@3pc": list("VWXYZ")}
+    assert stratified_interval(twice, clusters=apart, shared=True).half_width < 0.75 * together.half_width
+    turned = {"a@1pc": scores, "a@3pc": scores[::-1] + 10}
+    assert stratified_interval(turned, clusters={**clusters, "a@3pc": list("zyxwv")}, shared=True) == together
+
+
+def test_scopes_joined_by_a_third_are_drawn_together() -> None:
+    strata = strata_of(
+        {name: [1.0, 2.0] for name in "abcd"}, {"a": [("s", 0), ("s", 1)], "b": [3, 4], "c": [9, 8], "d": [4, ("s", 1)]}
+    )
+    assert drawn_together(strata, True) == [[0, 1, 3], [2]] and drawn_together(strata, False) == [[0], [1], [2], [3]]
+
+
+def test_a_draw_without_a_run_of_a_scope_leaves_that_scope_as_it_is() -> None:
+    strata = strata_of({"a": [0.0, 10.0], "b": [0.0] * 6}, {"a": [0, 1], "b": list(range(6))})
+    draws = resampled(strata, mean, 500, np.random.default_rng(0), shared=True)
+    low, middle, high = (5 + 5 * math.sqrt(2) * side for side in (-1, 0, 1))
+    assert {round(float(4 * d), 4) for d in draws} >= {round(v, 4) for v in (low, middle, high)}
+    assert np.isfinite(draws).all()
+
+
+def test_the_order_of_rows_and_scopes_changes_no_interval() -> None:
+    turned = {name: SCORES[name][::-1] for name in reversed(SCORES)}
+    assert stratified_interval(turned, interquartile_mean) == stratified_interval(SCORES, interquartile_mean)
+    clusters = {"a": [0, 0, 1, 1, 2], "b": [0, 1, 1, 2, 2]}
+    back = {name: clusters[name][::-1] for name in clusters}
+    assert stratified_interval(turned, clusters=back) == stratified_interval(SCORES, clusters=clusters)
+
+
+def test_weights_are_repeats() -> None:
+    weights = [[0.5, 0.25, 0.25], [0.0, 0.25, 0.75]]
+    assert interquartile_mean([1, 5, 2], weights=weights) == pytest.approx(
+        [float(interquartile_mean([1, 1, 5, 2])), float(interquartile_mean([5, 2, 2, 2]))]
+    )
+    assert mean([1, 5, 2], weights=weights) == pytest.approx([9 / 4, 11 / 4])
+
+
+def test_rounding_is_no_spread() -> None:
+    found = stratified_interval({"a": [0.3, 0.1 + 0.2]})
+    assert not found.known and "scored the same" in found.reason
+    split = stratified_interval({"a": [1.0, 2.0, 2.0, 1.0]}, clusters={"a": [0, 0, 1, 1]})
+    assert not split.known and split.value == 1.5
+
+
 def test_bad_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match="resamples: expected an integer ≥ 1, got 0"):
         stratified_interval(SCORES, resamples=0)
@@ -156,10 +221,20 @@ def test_coverage_of_a_few_simulations_has_the_table_s_columns(capsys, monkeypat
     assert lines[0] == "| interval | holds the truth |" and len(lines) == 2 + len(CASES)
 
 
+APART = {  # wider than need be, and one that docs/statistics.md states as too narrow
+    "profile, 6 scopes apart": (98, 100),
+    "profile, 4 fractions, seeds correlated ½, shared": (95, 100),
+    "profile, 1 scope": (95, 100),
+    "probability of improvement ½, 5 splits × 3 seeds, splits given": (97, 100),
+    "probability of improvement ½, 1 scope, 3 runs": (88, 93),
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in CASES if "not given" not in case])
 def test_the_other_intervals_hold_the_truth_about_as_often(case: str) -> None:
-    assert 88 <= percent_covered(case, 200) <= 100
+    least, most = APART.get(case, (92, 98))
+    assert least <= percent_covered(case, 500) <= most
 
 
 @pytest.mark.slow

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from studies.results.stats.clips import (
+    DIFFERENCE,
     NO_GROUPS,
     accuracy_interval,
     clustered_difference,
@@ -57,10 +60,59 @@ def test_bounds_stay_within_0_and_100() -> None:
     assert found.high == 100 and found.low < 100 * 5 / 6
 
 
+def test_the_width_of_five_groups_is_students() -> None:
+    right = np.concatenate([np.arange(20) < hits for hits in (10, 12, 14, 16, 18)])
+    found = clustered_interval(right, np.repeat(np.arange(5), 20), resamples=20_000)
+    deviation = 100 * np.std([0.5, 0.6, 0.7, 0.8, 0.9], ddof=1)
+    assert found.half_width == pytest.approx(stats.t.ppf(0.975, 4) * deviation / math.sqrt(5), rel=0.05)
+
+
+def test_groups_of_unequal_size_count_as_fewer() -> None:
+    sizes, hits = np.array([40, 10, 10, 10, 10, 10, 10]), np.array([20, 7, 8, 3, 6, 4, 9])
+    right = np.concatenate([np.arange(size) < hit for size, hit in zip(sizes, hits, strict=True)])
+    groups = np.repeat(np.arange(7), sizes)
+    found = clustered_interval(right, groups, resamples=20_000)
+    effective = 100**2 / (40**2 + 6 * 10**2)  # 4.5 groups of 7
+    assert found.reason == "the clips count as 4.5 groups, so the interval is rough"
+    # the standard error of the ratio, to first order
+    error = 100 * math.sqrt((((hits - sizes * right.mean()) / 100) ** 2).sum() * effective / (effective - 1))
+    assert found.half_width == pytest.approx(stats.t.ppf(0.975, effective - 1) * error, rel=0.15)
+    assert found.half_width > 1.2 * stats.t.ppf(0.975, 6) * error * math.sqrt(7 / 6 * (effective - 1) / effective)
+
+
+def test_a_gain_has_bounds_on_both_sides_of_0() -> None:
+    gained = np.array([1.0] * 2 + [0.0] * 18)
+    up = clustered_interval(gained, np.repeat(np.arange(5), 4), bounds=DIFFERENCE)
+    down = clustered_interval(-gained, np.repeat(np.arange(5), 4), bounds=DIFFERENCE)
+    assert up.value == 10 == -down.value and up.low <= 0 <= down.high
+    two = clustered_interval(gained, None, bounds=DIFFERENCE)
+    assert two.low < 0 < two.high and clustered_interval(gained).low == 0
+    groups = [0] * 2 + [1] * 8 + [2] * 10
+    a, b = predictions([True] * 20, groups), predictions([False] * 2 + [True] * 18, groups, "u")
+    assert clustered_difference(a, b).low < -10 and clustered_difference(b, a).high > 10
+    with pytest.raises(ValueError, match=r"expected values within 0 and 1, got -1 to 0; give bounds=\(-100"):
+        clustered_interval(0 - gained)
+
+
+def test_many_clips_without_groups_need_little_memory() -> None:
+    right = np.random.default_rng(0).random(8500) < 0.7
+    tracemalloc.start()
+    found = clustered_interval(right)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.half_width == pytest.approx(196 * math.sqrt(0.7 * 0.3 / 8500), rel=0.06) and peak < 20e6
+
+
+def test_a_clip_without_group_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a group for every clip, got none for 1 of 3; give None where"):
+        clustered_interval([1, 0, 1], ["v", None, "w"])
+
+
 def test_unknown_groups_are_said() -> None:
-    assert clustered_interval([1, 0, 1]).reason == NO_GROUPS
-    assert accuracy_interval(predictions([True, False, True], None)).reason == NO_GROUPS
-    assert accuracy_interval(predictions([True, False, True], [0, 0, 1])).reason == ""
+    right = [True, False, True, True, False]
+    assert clustered_interval(right).reason == NO_GROUPS
+    assert accuracy_interval(predictions(right, None)).reason == NO_GROUPS
+    assert accuracy_interval(predictions(right, [0, 1, 2, 3, 4])).reason == ""
 
 
 def test_no_interval_from_one_group_or_from_groups_that_agree() -> None:
@@ -94,7 +146,7 @@ def test_shared_difficulty_cancels_in_a_difference() -> None:
 def test_groups_of_either_trial_will_do() -> None:
     a = predictions([True, True, False, True], None)
     b = predictions([False, True, False, True], [0, 0, 1, 1], "u")
-    assert clustered_difference(a, b).reason == ""
+    assert clustered_difference(a, b).reason == "the clips count as 2.0 groups, so the interval is rough"
 
 
 def test_other_clips_or_labels_are_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import warnings
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 
 from studies.engine.space import SCOPE_SWEEP
-from studies.results.stats.importance import LEAST_TRIALS, LOG_SCALE, Importance, importance
+from studies.results.stats.importance import LEAST_TRIALS, LOG_SCALE, Importance, best_share, importance
 
 
 def row(number: int, parameters: dict[str, object], dev: float, status: str = "finished", **more: object) -> dict:
@@ -85,6 +86,59 @@ def test_pruned_trials_count_for_ped_anova_alone() -> None:
     )
     ped = [found.table.set_index("parameter").ped_anova.to_dict() for found in (both, alone)]
     assert ped[0] != ped[1]
+
+
+def stepped(count: int = 60) -> pd.DataFrame:
+    """One parameter that makes few trials better, one that makes few worse."""
+    rng = np.random.default_rng(0)
+    x, y, noise = rng.random(count), rng.random(count), rng.normal(size=count)
+    values = 60 + 10 * (x > 0.85) - 20 * (y < 0.15) + 0.1 * noise
+    return pd.DataFrame([row(n, {"x": float(x[n]), "y": float(y[n])}, float(values[n])) for n in range(count)])
+
+
+def test_ped_anova_asks_what_makes_trials_good() -> None:
+    shares = importance(stepped()).table.set_index("parameter").ped_anova
+    assert shares["x"] > 0.9  # 0.1 if low accuracy were good
+
+
+def test_pruned_trials_rank_below_all_finished() -> None:
+    finished = stepped(30)
+    pruned = [row(100 + n, {"x": 0.95, "y": n / 40}, 99.0, "pruned") for n in range(40)]
+    alone, both = (importance(t) for t in (finished, pd.concat([finished, pd.DataFrame(pruned)])))
+    # ranked above, the pruned trials would be the best, and all of x = 0.95
+    assert both.table.set_index("parameter").ped_anova["x"] < alone.table.set_index("parameter").ped_anova["x"]
+    failing = [row(100 + n, {"x": n / 40, "y": 0.05}, 99.0, "pruned") for n in range(40)]
+    with_failing = importance(pd.concat([finished, pd.DataFrame(failing)])).table.set_index("parameter").ped_anova
+    assert with_failing["y"] > alone.table.set_index("parameter").ped_anova["y"] + 0.1
+
+
+def test_logarithmic_parameters_are_taken_by_their_logarithm() -> None:
+    logarithmic, linear = (importance(trials(20), log_scale=names) for names in (LOG_SCALE, ()))
+    shares = [one.table.set_index("parameter").ped_anova for one in (logarithmic, linear)]
+    assert shares[0]["objective.gamma_unlabelled"] != pytest.approx(shares[1]["objective.gamma_unlabelled"], rel=0.01)
+
+
+def test_the_best_trials_are_as_many_as_meant() -> None:
+    # a tenth, at least 5, no more than half of all or than have finished; 29 / 283 · 283 is a little more than 29
+    cases = {(283, 0): 29, (20, 0): 5, (8, 0): 4, (6, 40): 5, (100, 100): 20}
+    assert {case: math.ceil(best_share(*case) * sum(case)) for case in cases} == cases
+
+
+def test_lists_are_choices() -> None:
+    rng = np.random.default_rng(0)
+    lists = [[2, 2, 4], [8], [4, 4]]
+    rows = [
+        row(n, {"sampling.frames_per_granularity": lists[n % 3], "x": float(rng.random())}, 60.0 + 5 * (n % 3 == 1))
+        for n in range(30)
+    ]
+    table = importance(pd.DataFrame(rows)).table
+    assert table.parameter[0] == "sampling.frames_per_granularity" and table.fanova[0] > 0.9
+
+
+def test_trials_of_two_studies_are_refused() -> None:
+    rows = trials(12)
+    with pytest.raises(ValueError, match="expected one study, got s, t; filter them"):
+        importance(pd.concat([rows.assign(study="s"), rows.assign(study="t")]))
 
 
 def test_named_and_confirm_trials_are_left_out_and_scopes_not_mixed() -> None:

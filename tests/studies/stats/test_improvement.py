@@ -42,6 +42,17 @@ def test_one_run_and_scopes_apart() -> None:
         probability_of_improvement({"s": [5]}, {"t": [1]})
 
 
+def test_seeds_of_one_split_tell_no_more_than_one_run_does() -> None:
+    a, b = np.array([5.0, 6, 2, 9, 4]), np.array([3.0, 1, 7, 2, 8])
+    one = probability_of_improvement({"s": a}, {"s": b})
+    splits = {"s": np.repeat(np.arange(5), 3)}
+    thrice = [{"s": np.repeat(scores, 3)} for scores in (a, b)]
+    assert probability_of_improvement(*thrice, clusters=(splits, splits)) == one
+    assert probability_of_improvement(*thrice).half_width < 0.75 * one.half_width
+    lone = probability_of_improvement(*thrice, clusters=({"s": [0] * 15}, splits))
+    assert not lone.known and lone.reason.startswith("one label split only in s")
+
+
 @pytest.mark.parametrize("distance", [0.0, 1.0, 2.5])
 def test_intervals_hold_the_truth(distance: float) -> None:
     truth, held = float(stats.norm.cdf(distance / np.sqrt(2))), 0

@@ -76,3 +76,8 @@ def test_scopes_apart() -> None:
     found = simple_regret(pd.concat([TRIALS, other]))
     assert found.groupby("scope").best_so_far.max().to_dict() == {"s@1pc#0": 70, "s@5pc#0": 35}
     assert found.groupby("scope").order.max().tolist() == [5, 5]
+
+
+def test_trials_of_two_studies_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected one study, got s, t; filter them"):
+        simple_regret(pd.concat([TRIALS.assign(study="s"), TRIALS.assign(study="t")]))

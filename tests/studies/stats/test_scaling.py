@@ -106,6 +106,15 @@ def test_a_law_that_breaks_does_not() -> None:
     assert found.inside is False and found.text().endswith(": outside the interval")
 
 
+def test_the_foretold_mean_scatters_as_the_held_out_runs_do() -> None:
+    labels, errors, seeds = runs(3, 90, 0.5, noise=0.01)
+    wild = np.where(labels == 300, errors + np.array([-4.0, 4, 0, -4, 4])[seeds], errors)
+    found = held_out_check(labels, wild, seeds_N=seeds)
+    calm = held_out_check(labels, errors, seeds_N=seeds)
+    # five runs of deviation 4: their mean has 4 / √5, and 95 % within twice that
+    assert calm.predicted.half_width < 1 and 2.5 < found.predicted.half_width < 5
+
+
 def test_held_out_checks_without_verdict() -> None:
     labels, errors, _ = runs(3, 90, 0.5, seeds=1)
     found = held_out_check(labels, errors)

@@ -45,6 +45,24 @@ def test_truth_is_found_in_large_simulations() -> None:
         assert found.split_std == pytest.approx(3, rel=0.1) and found.seed_std == pytest.approx(2, rel=0.06)
 
 
+def test_very_unequal_splits_by_hand() -> None:
+    runs = [(0, 60.0), (1, 70.0), *((2, 64.0 + 2 * (n % 2)) for n in range(10))]
+    found = variance_components(table({(split, n): v for n, (split, v) in enumerate(runs)})).iloc[0]
+    # within (ten deviations of 1) 10/9; between (25 + 25 + 0) / 2; n₀ = (12 − 102/12) / 2 = 1.75
+    assert found.seed_std == pytest.approx(np.sqrt(10 / 9))
+    assert found.split_std == pytest.approx(np.sqrt((25 - 10 / 9) / 1.75))
+
+
+def test_a_crossed_layout_with_a_hole_is_said() -> None:
+    cells = {(i, j): 60.0 + 3 * i + 5 * j for i in range(4) for j in range(3)}
+    del cells[1, 2]
+    assert variance_components(table(cells)).iloc[0].note == (
+        "1 of 12 runs of a crossed layout absent: effects of seeds are not taken out"
+    )
+    nested = {(i, 2 * i + j): 60.0 + 9 * i + j for i in range(4) for j in range(2)}
+    assert "absent" not in variance_components(table(nested)).iloc[0].note
+
+
 def test_a_negative_estimate_is_0_and_said() -> None:
     found = variance_components(table({(i, j): 60 + 4 * j for i in range(4) for j in range(2)} | {(0, 0): 61})).iloc[0]
     nested = {(i, 2 * i + j): 60.0 + 4 * j for i in range(4) for j in range(2)}
