@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from studies.results.best_on_dev import order_on_dev
 from studies.results.schema import CONFIRM
 from studies.results.scores import OURS, fraction_order
 from studies.results.stats.answers import answer, told_apart
