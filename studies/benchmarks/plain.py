@@ -28,14 +28,19 @@ from sefar.training.step import Criterion, StepLoss
 from sefar.training.trainer import Trainer
 
 
+def plain_linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """x wᵀ + b as torch has it."""
+    return F.linear(x, layer.weight, layer.bias)
+
+
 def plain_attention(attention: Attention, x_MTD: Tensor) -> Tensor:
     """Multi-head self-attention as softmax(q kᵀ / √d) v, written out."""
     length, width = x_MTD.shape[1:]
     heads = attention.heads
-    qkv = attention.qkv(x_MTD).reshape(-1, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+    qkv = plain_linear(attention.qkv, x_MTD).reshape(-1, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
     q, k, v = qkv[0], qkv[1], qkv[2]
     probs = ((q @ k.transpose(-2, -1)) * (width // heads) ** -0.5).softmax(-1)
-    return attention.proj((probs @ v).transpose(1, 2).reshape(-1, length, width))
+    return plain_linear(attention.proj, (probs @ v).transpose(1, 2).reshape(-1, length, width))
 
 
 def plain_block(block: Block, cls_BD: Tensor, x_BTND: Tensor) -> tuple[Tensor, Tensor]:
@@ -43,11 +48,12 @@ def plain_block(block: Block, cls_BD: Tensor, x_BTND: Tensor) -> tuple[Tensor, T
     batch, frames, patches, width = x_BTND.shape
     t = x_BTND.transpose(1, 2).reshape(batch * patches, frames, width)
     t = block.drop_path(plain_attention(block.temporal_attn, block.temporal_norm1(t)))
-    x_BTND = x_BTND + block.temporal_fc(t).view(batch, patches, frames, width).transpose(1, 2)
+    x_BTND = x_BTND + plain_linear(block.temporal_fc, t).view(batch, patches, frames, width).transpose(1, 2)
     s = torch.cat([cls_BD[:, None, None].expand(-1, frames, -1, -1), x_BTND], 2).flatten(0, 1)
     s = block.drop_path(plain_attention(block.attn, block.norm1(s))).unflatten(0, (batch, frames))
     z_BLD = torch.cat([(cls_BD + s[:, :, 0].mean(1))[:, None], (x_BTND + s[:, :, 1:]).flatten(1, 2)], 1)
-    z_BLD = z_BLD + block.drop_path(block.mlp(block.norm2(z_BLD)))
+    hidden = F.gelu(plain_linear(block.mlp.fc1, block.norm2(z_BLD)))
+    z_BLD = z_BLD + block.drop_path(plain_linear(block.mlp.fc2, hidden))
     return z_BLD[:, 0], z_BLD[:, 1:].unflatten(1, (frames, patches))
 
 
