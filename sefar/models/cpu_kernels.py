@@ -30,7 +30,7 @@ def takes(x: Tensor) -> bool:
 
 
 def product(x_MK: Tensor, weight_OK: Tensor, bias_O: Tensor | None = None) -> Tensor:
-    """x wᵀ + b; either operand may be a transposed view."""
+    """x wᵀ + b; contiguous operands or transposes of such, for other strides oneDNN has but a slow reference."""
     return torch.ops.mkldnn._linear_pointwise(x_MK, weight_OK, bias_O, "none", [], "")
 
 
@@ -47,16 +47,21 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, grad_MO: Tensor) -> tuple[Tensor | None, ...]:
         x_MK, weight_OK = ctx.saved_tensors
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
+        grad_MO, grad_weight = grad_MO.contiguous(), None
+        if needs_weight:
+            # the first operand is copied where it is a transpose: let it be the smaller
+            narrow = x_MK.shape[1] < grad_MO.shape[1]
+            grad_weight = product(x_MK.t(), grad_MO.t()).t() if narrow else product(grad_MO.t(), x_MK.t())
         return (
             product(grad_MO, weight_OK.t()) if needs_x else None,
-            product(grad_MO.t(), x_MK.t()) if needs_weight else None,
+            grad_weight,
             grad_MO.sum(0) if needs_bias else None,
         )
 
 
 def linear(x: Tensor, weight_OK: Tensor, bias_O: Tensor) -> Tensor:
     """`torch.nn.functional.linear` over the last axis, for what `takes` takes."""
-    return _Linear.apply(x.reshape(-1, x.shape[-1]), weight_OK, bias_O).view(*x.shape[:-1], -1)
+    return _Linear.apply(x.reshape(-1, x.shape[-1]).contiguous(), weight_OK.contiguous(), bias_O).view(*x.shape[:-1], -1)
 
 
 class _FrameAttention(torch.autograd.Function):

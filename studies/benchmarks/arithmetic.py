@@ -36,9 +36,9 @@ def _attention_backward_flops(grad: Sequence[int], *qkv: Sequence[int], **__: ob
 
 
 COUNTED: dict[Any, Any] = {
-    torch.ops.mkldnn._linear_pointwise.default: _linear_flops,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default: _attention_flops,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default: _attention_backward_flops,
+    torch.ops.mkldnn._linear_pointwise: _linear_flops,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
 }
 """What torch's counter leaves out on a CPU. Attention over few frames is no matrix product here and stays out: it is a
 thousandth of a block's work."""
