@@ -10,6 +10,7 @@ L labelled clips, M sequences of a flat batch.
 
 from __future__ import annotations
 
+import copy
 from typing import cast
 
 import torch
@@ -26,6 +27,7 @@ from sefar.ssl.perturb import perturb
 from sefar.ssl.teacher import PseudoLabels, stochastic_mode
 from sefar.training.step import Criterion, StepLoss
 from sefar.training.trainer import Trainer
+from studies.benchmarks.arithmetic import count_flops
 
 
 def plain_linear(layer: nn.Linear, x: Tensor) -> Tensor:
@@ -128,6 +130,28 @@ class PlainCriterion(Criterion):
         parts = {f"{name}_loss": loss.detach() for name, loss in losses.items()}
         parts["labelled_top1"] = 100 * (logits_LK.detach().argmax(1) == batch.label_L).float().mean()
         return StepLoss(total, parts, said, weight_B)
+
+
+def plain_flops(trainer: Trainer) -> int:
+    """FLOPs of a step, the plain way, counted on tensors without values: it would take long, and slowly at that."""
+    config, net = trainer.config, copy.deepcopy(trainer.student).to("meta")
+    labelled, unlabelled = config.loader.labelled, config.loader.unlabelled
+    size = config.views.size
+
+    def frames(clips: int) -> Tensor:
+        return torch.empty(clips, sum(net.frames_per_granularity), 3, size, size, device="meta")
+
+    def student() -> None:
+        for clips in (labelled, unlabelled):
+            plain_logits(net, plain_tokens(net, frames(clips))).sum().backward()
+        strong, clean = (plain_tokens(net, frames(unlabelled)) for _ in range(2))
+        plain_logits(net, [own + other for own, other in zip(strong, clean, strict=True)]).sum().backward()
+
+    @torch.no_grad()
+    def teacher() -> None:
+        plain_logits(net, plain_tokens(net, frames(unlabelled)))
+
+    return count_flops(student) + config.teacher.passes * count_flops(teacher)
 
 
 def make_plain(trainer: Trainer) -> Trainer:

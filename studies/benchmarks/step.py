@@ -9,7 +9,7 @@ from sefar.config import TrainConfig
 from sefar.training.trainer import Trainer
 from studies.benchmarks.arithmetic import count_flops, matrix_rate, peak_bytes
 from studies.benchmarks.findings import Case, Figure, Findings, Options
-from studies.benchmarks.plain import make_plain
+from studies.benchmarks.plain import make_plain, plain_flops
 from studies.benchmarks.synthetic import step_config, synthetic_batch, synthetic_trainer
 from studies.benchmarks.turns import Side, in_turns
 
@@ -62,7 +62,7 @@ def _size(size: str, repeats: int, options: Options) -> tuple[Case, list[Figure]
         trainers[FAST] = made(step_config(size, {"optim.precision": "bfloat16", "optim.compile": True}))
     sides = {way: stepping(trainer) for way, trainer in trainers.items()}
     seconds = in_turns(sides, repeats, device=options.device, warm=3 if gpu else 1)
-    flops = {way: count_flops(sides[way]) for way in (PLAIN, OURS)}
+    flops = {PLAIN: plain_flops(trainers[PLAIN]), OURS: count_flops(sides[OURS])}
     flops |= {way: flops[OURS] for way in sides if way not in flops}
     memory = {way: peak_bytes(side, options.device) for way, side in sides.items()}
     rate, square = matrix_rate(plain_config, students_clips(plain_config), repeats=7, device=options.device)
