@@ -33,7 +33,7 @@ BENCHMARKS = {
     "passes": "studies.benchmarks.passes",
     "decode": "studies.benchmarks.decode",
     "loader": "studies.benchmarks.loader",
-    "trial": "studies.engine.overhead",
+    "trial": "studies.engine.trial_benchmark",
     "workers": "studies.benchmarks.workers",
     "store": "studies.benchmarks.store",
     "search": "studies.engine.replay",
