@@ -22,7 +22,7 @@ def takes(x: Tensor) -> bool:
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
         and torch.backends.mkldnn.is_available()
         and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
@@ -30,7 +30,7 @@ def takes(x: Tensor) -> bool:
 
 
 def product(x_MK: Tensor, weight_OK: Tensor, bias_O: Tensor | None = None) -> Tensor:
-    """x wᵀ + b; contiguous operands or transposes of such, for other strides oneDNN has but a slow reference."""
+    """X wᵀ + b; contiguous operands or transposes of such, for other strides oneDNN has but a slow reference."""
     return torch.ops.mkldnn._linear_pointwise(x_MK, weight_OK, bias_O, "none", [], "")
 
 
@@ -61,7 +61,8 @@ class _Linear(torch.autograd.Function):
 
 def linear(x: Tensor, weight_OK: Tensor, bias_O: Tensor) -> Tensor:
     """`torch.nn.functional.linear` over the last axis, for what `takes` takes."""
-    return _Linear.apply(x.reshape(-1, x.shape[-1]).contiguous(), weight_OK.contiguous(), bias_O).view(*x.shape[:-1], -1)
+    rows = x.reshape(-1, x.shape[-1]).contiguous()
+    return _Linear.apply(rows, weight_OK.contiguous(), bias_O).view(*x.shape[:-1], -1)
 
 
 class _FrameAttention(torch.autograd.Function):

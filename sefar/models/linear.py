@@ -9,7 +9,7 @@ from sefar.models import cpu_kernels
 
 
 def linear(x: Tensor, weight_OK: Tensor, bias_O: Tensor) -> Tensor:
-    """x wᵀ + b over the last axis."""
+    """X wᵀ + b over the last axis."""
     if cpu_kernels.takes(x) and x.numel():
         return cpu_kernels.linear(x, weight_OK, bias_O)
     return F.linear(x, weight_OK, bias_O)

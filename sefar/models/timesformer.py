@@ -140,7 +140,8 @@ class Attention(nn.Module):
         (w_q, w_kv), (b_q, b_kv) = self.qkv.weight.split(split), self.qkv.bias.split(split)
         q = linear(x_BTD[:, :1], w_q, b_q).view(batch, 1, self.heads, -1).transpose(1, 2)
         kv = linear(x_BTD, w_kv, b_kv).view(batch, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
-        out = F.scaled_dot_product_attention(q, *kv.unbind())
+        k, v = kv.unbind()
+        out = F.scaled_dot_product_attention(q, k, v)
         return self.proj(out.transpose(1, 2).reshape(batch, 1, width))
 
     def mix_frames(self, x_BTND: Tensor) -> Tensor:
@@ -207,7 +208,7 @@ class Block(nn.Module):
 
 
 def add(x: Tensor, update: Tensor, keep: Tensor | None) -> Tensor:
-    """x + keep · update, in one pass where the types allow it."""
+    """X + keep · update, in one pass where the types allow it."""
     if keep is None:
         return x + update
     return torch.addcmul(x, update, keep) if x.dtype == update.dtype else x + keep * update

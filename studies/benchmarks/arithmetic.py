@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ thousandth of a block's work."""
 
 
 def count_flops(work: Callable[[], object]) -> int:
-    """FLOPs of matrix products, convolutions and attention, forward and backward; a multiplication and addition are 2."""
+    """FLOPs of matrix products, convolutions and attention, forward and backward; a multiply-add counts 2."""
     with FlopCounterMode(display=False, custom_mapping=COUNTED) as counter:
         work()
     return int(counter.get_total_flops())
@@ -88,9 +89,9 @@ def matrix_products(config: TrainConfig, clips: int, device: str = "cpu") -> tup
     sides: dict[str, Side] = {}
     for name, (m, k, n) in shapes.items():
         a, b, out = (torch.randn(*shape, device=device) for shape in ((m, k), (k, n), (m, n)))
-        sides[name] = lambda a=a, b=b, out=out: torch.mm(a, b, out=out)
+        sides[name] = partial(torch.mm, a, b, out=out)
         if device == "cpu":
-            sides[f"{name}, oneDNN"] = lambda a=a, b=b: product(a, b.t())
+            sides[f"{name}, oneDNN"] = partial(product, a, b.t())
     return sides, {name: 2.0 * m * k * n for name, (m, k, n) in shapes.items()}
 
 

@@ -59,9 +59,7 @@ def decode_cases(folder: Path, clips: int, repeats: int) -> list[Case]:
         note = f"A clip is a file of {size / 1e6:.2f} MB, {rate:.0f} kbit/s."
         columns = {"clips/s": per_second(seconds)}
         cases.append(
-            Case(
-                f"The 8 frames of a view, key frames {name}", seconds, CORE, RELEASE, {BATCHED: 5}, (note,), columns
-            )
+            Case(f"The 8 frames of a view, key frames {name}", seconds, CORE, RELEASE, {BATCHED: 5}, (note,), columns)
         )
     return cases
 

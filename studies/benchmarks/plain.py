@@ -31,7 +31,7 @@ from studies.benchmarks.arithmetic import count_flops
 
 
 def plain_linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    """x wᵀ + b as torch has it."""
+    """X wᵀ + b as torch has it."""
     return F.linear(x, layer.weight, layer.bias)
 
 
@@ -79,9 +79,7 @@ def plain_logits(net: SefarNet, tokens: list[Tensor]) -> Tensor:
 def plain_mixed(net: SefarNet, strong_BTCHW: Tensor, clean_BTCHW: Tensor, mix: Mix) -> Tensor:
     """Logits (B, K) of clips whose tokens outside the tube mask are those of their partner."""
     tokens = []
-    for g, (own, other) in enumerate(
-        zip(plain_tokens(net, strong_BTCHW), plain_tokens(net, clean_BTCHW), strict=True)
-    ):
+    for g, (own, other) in enumerate(zip(plain_tokens(net, strong_BTCHW), plain_tokens(net, clean_BTCHW), strict=True)):
         mask_N1 = mix.tube_mask_GN[g].to(own)[:, None]
         tokens.append(own * mask_N1 + other[mix.partner_GB[g].to(own.device)] * (1 - mask_N1))
     return plain_logits(net, tokens)

@@ -16,7 +16,12 @@ from studies.benchmarks.turns import Side, in_turns
 PLAIN, OURS, FAST = "plain float32", "ours", "ours, bfloat16, compiled"
 REPEATS = {"tiny": (15, 3), "vit_s_112": (5, 1), "vit_s_224": (3, 0), "vit_b_224": (10, 3)}
 """Repetitions of each size, thorough and quick; 0: not in a quick run."""
-TITLES = {"tiny": "tiny, 64 px", "vit_s_112": "ViT-S, 112 px", "vit_s_224": "ViT-S, 224 px", "vit_b_224": "ViT-B, 224 px"}
+TITLES = {
+    "tiny": "tiny, 64 px",
+    "vit_s_112": "ViT-S, 112 px",
+    "vit_s_224": "ViT-S, 224 px",
+    "vit_b_224": "ViT-B, 224 px",
+}
 SPEEDUPS = {"tiny": 3.0, "vit_s_112": 2.3, "vit_s_224": 2.3}
 ROOFLINES = {"tiny": 0.3, "vit_s_112": 0.55, "vit_s_224": 0.55}
 
@@ -76,8 +81,8 @@ def _size(size: str, repeats: int, options: Options) -> tuple[Case, list[Figure]
         PLAIN,
         {OURS: SPEEDUPS[size]} if size in SPEEDUPS else {FAST: 8.0},
         (
-            f"Arithmetic alone gives {flops[PLAIN] / flops[OURS]:.2f}. Matrix products: {rate / 1e9:.0f} GFLOP/s in the "
-            f"shapes of a block, {square / 1e9:.0f} GFLOP/s for a large square.",
+            f"Arithmetic alone gives {flops[PLAIN] / flops[OURS]:.2f}. Matrix products: {rate / 1e9:.0f} GFLOP/s in "
+            f"the shapes of a block, {square / 1e9:.0f} GFLOP/s for a large square.",
         ),
         {
             "clips/s": {way: f"{clips / m:.3g}" for way, m in medians.items()},

@@ -20,7 +20,7 @@ STUDY, SCOPE = "bench", "synthgym/core@1pc#0"
 
 def run(options: Options) -> Findings:
     """Write epochs, then read stores of growing size."""
-    writing, first, last = write_case(options.folder / "epochs", options.repeats(7, 2))
+    writing, last = write_case(options.folder / "epochs", options.repeats(7, 2))
     sizes = SIZES[: options.repeats(4, 2)]
     reading = read_case(options.folder / "rows", sizes, options.repeats(5, 2))
     name = f"{sizes[-1]} rows"
@@ -39,8 +39,8 @@ def _epoch_row(epoch: int) -> dict[str, Any]:
     return {"epoch": epoch, "step": epoch * 20, "dev_student_top1": 50.0, "train_seconds": 1.0, **numbers}
 
 
-def write_case(folder: Path, repeats: int) -> tuple[Case, str, str]:
-    """Seconds that a trial takes to write an epoch, early and late: its file is written anew each time."""
+def write_case(folder: Path, repeats: int) -> tuple[Case, str]:
+    """Seconds that a trial takes to write an epoch, early and late, for its file is written anew; and the later name."""
     store = ResultStore(str(folder), create=True)
     first, last = f"epochs 1 to {EPOCHS // 2}", f"epochs {EPOCHS // 2 + 1} to {EPOCHS}"
     seconds: dict[str, list[float]] = {first: [], last: []}
@@ -54,7 +54,7 @@ def write_case(folder: Path, repeats: int) -> tuple[Case, str, str]:
         if repeat >= 0:
             seconds[first].append(float(np.mean(took[: EPOCHS // 2])))
             seconds[last].append(float(np.mean(took[EPOCHS // 2 :])))
-    return Case("Writing an epoch of a trial", seconds, "epoch", first), first, last
+    return Case("Writing an epoch of a trial", seconds, "epoch", first), last
 
 
 def read_case(folder: Path, sizes: tuple[int, ...], repeats: int) -> Case:
@@ -86,7 +86,11 @@ def read_case(folder: Path, sizes: tuple[int, ...], repeats: int) -> Case:
 
 def _predictions(seed: int) -> list[dict[str, Any]]:
     rng = np.random.default_rng(seed)
-    confidence, spread, top5 = rng.random(ROWS_A_TRIAL), rng.random(ROWS_A_TRIAL), rng.integers(0, 99, (ROWS_A_TRIAL, 5))
+    confidence, spread, top5 = (
+        rng.random(ROWS_A_TRIAL),
+        rng.random(ROWS_A_TRIAL),
+        rng.integers(0, 99, (ROWS_A_TRIAL, 5)),
+    )
     return [
         {
             "part": "test",

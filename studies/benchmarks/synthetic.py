@@ -28,7 +28,7 @@ SIZES: dict[str, tuple[str, dict[str, Any]]] = {
     "vit_s_224": ("paper_vit_s", {"model.pretrained": "none", "loader.labelled": 1}),
     "vit_b_224": ("paper_vit_b", {"model.pretrained": "none", "loader.labelled": 8}),
 }
-"""Recipe and overrides of the networks that are timed; `loader.labelled` is what fits a step of seconds on two cores."""
+"""Recipe and overrides of the networks that are timed; `loader.labelled` keeps a step to seconds on two cores."""
 
 
 def step_config(size: str, changes: Mapping[str, Any] | None = None) -> TrainConfig:

@@ -46,9 +46,7 @@ def run(options: Options) -> Findings:
         ALONE,
         notes=(f"Gradients of {gradient_bytes / 1e6:.2f} MB cross between the workers in every step.",),
     )
-    clips_per_second = {
-        way: f"{n * clips / case.median(way):.3g}" for way, n in ((ALONE, 1), (WEAK, 2), (STRONG, 1))
-    }
+    clips_per_second = {way: f"{n * clips / case.median(way):.3g}" for way, n in ((ALONE, 1), (WEAK, 2), (STRONG, 1))}
     case.columns["clips/s"] = clips_per_second
     share = sum(seconds[COMMUNICATION]) / sum(seconds[WEAK])
     figures = [

@@ -5,7 +5,11 @@ from __future__ import annotations
 from studies.benchmarks.findings import Case, Figure, Findings, Options
 from studies.engine.overhead import measure, measure_writes
 
-INLINE, FUNCTION, NESTED = "inline, one reused actor", "function trainable, a process each", "nested TorchTrainer, 2 workers"
+INLINE, FUNCTION, NESTED = (
+    "inline, one reused actor",
+    "function trainable, a process each",
+    "nested TorchTrainer, 2 workers",
+)
 WORKERS = {INLINE: 1, FUNCTION: 1, NESTED: 2}
 
 
@@ -13,9 +17,7 @@ def run(options: Options) -> Findings:
     """Run a few trials of moments as each kind; the first of each waits for Ray's start and is left out."""
     trials, epochs = options.repeats(5, 3), 2
     beyond = {
-        kind: measure(
-            trials=trials, epochs=epochs, workers=workers, root=options.root, function=kind == FUNCTION
-        )
+        kind: measure(trials=trials, epochs=epochs, workers=workers, root=options.root, function=kind == FUNCTION)
         for kind, workers in WORKERS.items()
     }
     writes = measure_writes(epochs=options.repeats(20, 5), root=options.root)

@@ -75,7 +75,9 @@ def test_a_step_has_the_losses_and_gradients_of_the_plain_way(tmp_path: Path, ch
     for name, value in plain_parts[0].items():
         assert our_parts[0][name] == pytest.approx(value, abs=1e-5), name
     for (name, mine), theirs in zip(ours.student.named_parameters(), plain.student.parameters(), strict=True):
-        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-3, atol=2e-6, msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(
+            mine.grad, theirs.grad, rtol=1e-3, atol=2e-6, msg=lambda m, name=name: f"{name}: {m}"
+        )
 
 
 def test_losses_of_many_steps_follow_the_same_curve(tmp_path: Path) -> None:
