@@ -2,16 +2,20 @@
 
 Compute: the FLOPs of a step, counted, over a share of a card's nominal rate. Communication: a ring all-reduce moves
 2 (n − 1) / n of the gradients' bytes through every link; it starts with the backward pass, which hides it up to its own
-length (two thirds of the compute). Data: the bytes of the views that a worker's batch shows.
-
-Shape suffixes: none.
+length (two thirds of the compute).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
+from sefar.models.granularity import SefarNet
+from studies.benchmarks.arithmetic import count_flops
 from studies.benchmarks.findings import Case
+from studies.benchmarks.synthetic import CLASSES, step_config
 
 GPUS = (8, 64, 512)
 INSIDE = 8  # GPUs of a node, joined by a fast link
@@ -57,12 +61,37 @@ def step_seconds(assumed: Assumptions, gpus: int) -> float:
     return compute + max(0.0, exchange_seconds(assumed, gpus) - 2 / 3 * compute)
 
 
-# counted by studies/benchmarks/arithmetic.py at ViT-B/224, 8 + 24 clips, and 4 bytes for each of its parameters
-VIT_B = Assumptions(flops_per_clip=1.0e12, gradient_bytes=4 * 122e6)
+def counted(size: str = "vit_b_224") -> Assumptions:
+    """The work and the bytes of a network, counted on tensors without values.
+
+    Args:
+        size: a key of `SIZES`.
+    """
+    config = step_config(size)
+    net = SefarNet(
+        config.model,
+        image_size=config.views.size,
+        frames_per_granularity=config.sampling.frames_per_granularity,
+        num_classes=CLASSES,
+    ).to("meta")
+    labelled, unlabelled = config.loader.labelled, config.loader.unlabelled
+
+    def frames(clips: int) -> Tensor:
+        return torch.empty(clips, sum(net.frames_per_granularity), 3, *2 * (config.views.size,), device="meta")
+
+    def step() -> None:
+        with torch.no_grad():
+            net(frames(unlabelled))
+        net(frames(labelled + 2 * unlabelled)).sum().backward()  # labelled, strong, mixed
+        net.embed(frames(unlabelled))[0].sum().backward()  # what strong clips are mixed with
+
+    work = count_flops(step) / (labelled + unlabelled)
+    return Assumptions(flops_per_clip=work, gradient_bytes=4 * sum(p.numel() for p in net.parameters()))
 
 
-def model_case(assumed: Assumptions = VIT_B) -> Case:
-    """The model at 8, 64 and 512 GPUs, as a table beside the measured ones."""
+def model_case(assumed: Assumptions | None = None) -> Case:
+    """The model at 8, 64 and 512 GPUs, as a table beside the measured ones; of ViT-B at 224 px by default."""
+    assumed = assumed or counted()
     names = {gpus: f"{gpus} GPUs" for gpus in GPUS}
     seconds = {name: [step_seconds(assumed, gpus)] for gpus, name in names.items()}
     efficiency = {n: f"{compute_seconds(assumed) / step_seconds(assumed, g):.0%}" for g, n in names.items()}
@@ -73,6 +102,11 @@ def model_case(assumed: Assumptions = VIT_B) -> Case:
         seconds,
         "step",
         names[GPUS[0]],
-        notes=(f"Assumed: {assumed}.",),
+        notes=(
+            f"Counted: {assumed.flops_per_clip / 1e9:.0f} GFLOP a clip and step, gradients of "
+            f"{assumed.gradient_bytes / 1e6:.0f} MB. Assumed: {assumed.clips} clips a GPU, {assumed.rate / 1e12:.0f} "
+            f"TFLOP/s of a GPU, {assumed.inside_bytes_per_second / 1e9:.0f} GB/s within a node of {INSIDE} and "
+            f"{assumed.between_bytes_per_second / 1e9:.0f} GB/s a GPU between nodes.",
+        ),
         columns={"clips/s": rate, "exchange of gradients": exchange, "efficiency": efficiency},
     )

@@ -40,7 +40,7 @@ def _epoch_row(epoch: int) -> dict[str, Any]:
 
 
 def write_case(folder: Path, repeats: int) -> tuple[Case, str]:
-    """Seconds that a trial takes to write an epoch, early and late, for its file is written anew; and the later name."""
+    """Seconds that a trial takes to write an epoch, early and late, as its file grows; and the later name."""
     store = ResultStore(str(folder), create=True)
     first, last = f"epochs 1 to {EPOCHS // 2}", f"epochs {EPOCHS // 2 + 1} to {EPOCHS}"
     seconds: dict[str, list[float]] = {first: [], last: []}
