@@ -7,6 +7,7 @@ one. Between turns the other waits at a barrier.
 from __future__ import annotations
 
 import multiprocessing
+import statistics
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -35,7 +36,7 @@ def run(options: Options) -> Findings:
     processes = [context.Process(target=_worker, args=(rank, *arguments)) for rank in range(2)]
     for process in processes:
         process.start()
-    seconds, gradient_bytes = out.get(timeout=TIMEOUT.total_seconds())
+    seconds, processor, gradient_bytes = out.get(timeout=TIMEOUT.total_seconds())
     for process in processes:
         process.join()
     clips = 4 * LABELLED
@@ -48,11 +49,17 @@ def run(options: Options) -> Findings:
     )
     clips_per_second = {way: f"{n * clips / case.median(way):.3g}" for way, n in ((ALONE, 1), (WEAK, 2), (STRONG, 1))}
     case.columns["clips/s"] = clips_per_second
+    case.columns["processor ms of a worker"] = {w: f"{1000 * statistics.median(s):.3g}" for w, s in processor.items()}
     share = sum(seconds[COMMUNICATION]) / sum(seconds[WEAK])
     figures = [
         # as many clips a worker: the second doubles the work done where the step takes no longer
         Figure(name="workers_efficiency", value=case.ratio(WEAK), least=0.9),
         Figure(name="workers_strong_efficiency", value=case.ratio(STRONG) / 2),
+        # what a worker computes, whether or not the machine has a core for each
+        Figure(
+            name="workers_processor_efficiency",
+            value=statistics.median(processor[ALONE]) / statistics.median(processor[WEAK]),
+        ),
         Figure(name="workers_communication_share", value=share),
     ]
     return Findings("workers", [case, model_case()], figures)
@@ -71,10 +78,11 @@ def _worker(rank: int, meeting: str, folder: Path, repeats: int, out: Any) -> No
     gradients = torch.zeros(sum(parameters))
     features = torch.zeros(len(batches[WEAK].clip_ids), trainers[WEAK].student.fc.in_features)
     seconds: dict[str, list[float]] = {way: [] for way in [*trainers, COMMUNICATION]}
+    processor: dict[str, list[float]] = {way: [] for way in seconds}
     for repeat in range(-2, repeats):
         for way in seconds:
             dist.barrier()
-            started = time.perf_counter()
+            started, working = time.perf_counter(), time.process_time()
             if way == COMMUNICATION:
                 joint.join(features)
                 joint.mean(gradients)
@@ -84,7 +92,8 @@ def _worker(rank: int, meeting: str, folder: Path, repeats: int, out: Any) -> No
                 dist.barrier()  # a step has ended when both have
             if repeat >= 0:
                 seconds[way].append(time.perf_counter() - started)
+                processor[way].append(time.process_time() - working)
     if rank == 0:
-        out.put((seconds, 4 * sum(parameters)))
+        out.put((seconds, processor, 4 * sum(parameters)))
     dist.barrier()
     dist.destroy_process_group()

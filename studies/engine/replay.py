@@ -74,6 +74,8 @@ def play(searcher: Any, scheduler: Any, curves: Sequence[Curve]) -> Outcome:
     """Let a search run until every scope has reached its mark, or it has no trials left."""
     of_scope = {scope: [c for c in curves if c.scope == scope] for scope in sorted({c.scope for c in curves})}
     marks = {scope: SHARE * max(c.dev_student_top1[-1] for c in own) for scope, own in of_scope.items()}
+    # an epoch costs what epochs of its scope mostly cost: what a single run took is the machine's mood
+    epoch_seconds = {scope: statistics.median(c.epoch_seconds for c in own) for scope, own in of_scope.items()}
     spent, reached = dict.fromkeys(marks, 0.0), dict[str, float]()
     number = 0
     while len(reached) < len(marks):
@@ -85,7 +87,7 @@ def play(searcher: Any, scheduler: Any, curves: Sequence[Curve]) -> Outcome:
         spec = TrialSpec.from_json(config["spec"])
         curve = nearest(of_scope[spec.scope], spec.parameters)
         epochs, value = _trial(searcher, scheduler, tune_id, config, curve)
-        spent[spec.scope] += epochs * curve.epoch_seconds
+        spent[spec.scope] += epochs * epoch_seconds[spec.scope]
         if epochs == len(curve.dev_student_top1) and value >= marks[spec.scope]:
             reached.setdefault(spec.scope, spent[spec.scope])
     seconds = sum(reached.get(scope, spent[scope]) for scope in marks)

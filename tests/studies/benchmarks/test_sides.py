@@ -61,8 +61,9 @@ def test_workers(options: Options) -> None:
     assert [f.name for f in found.figures] == [
         "workers_efficiency",
         "workers_strong_efficiency",
+        "workers_processor_efficiency",
         "workers_communication_share",
     ]
-    assert 0 < found.figures[2].value < 0.5
+    assert 0 < found.figures[3].value < 0.5
     measured, model = found.cases
     assert {len(seconds) for seconds in measured.seconds.values()} == {3} and model.question.startswith("MODEL")
