@@ -72,7 +72,7 @@ def verify(
 def _names(store: ResultStore, leftover_seconds: float) -> Iterator[Finding]:
     """Foreign and temporary files."""
     for path, written_at in sorted(store.location.modified().items()):
-        if path == MARKER:
+        if path.startswith("_"):  # the marker, and what studies keep beside the tables: the search's journals
             continue
         if is_temporary(path):
             if (age := time.time() - written_at) > leftover_seconds:

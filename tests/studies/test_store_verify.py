@@ -45,6 +45,11 @@ def changed(file: Path, change) -> None:
     pq.write_table(change(table), file)
 
 
+def test_what_a_search_keeps_beside_the_tables_is_no_foreign_file(store):
+    store.location.write("_optuna/sweep.journal", b"{}")
+    assert said(store) == []
+
+
 def test_a_sound_store_before_and_after_compaction(store):
     assert said(store) == []
     compact(store, pause_seconds=0.0)
