@@ -42,5 +42,5 @@ def test_the_table_is_marked_as_a_model() -> None:
 def test_work_and_bytes_are_counted_of_the_network() -> None:
     found = counted("tiny")
     assert found.gradient_bytes == pytest.approx(4 * 0.6e6, rel=0.2)
-    # 38 GFLOP is what the benchmark `step` counts at 12 + 36 clips; here partners' patches take part in the backward too
+    # 38 GFLOP is what the benchmark `step` counts at 12 + 36 clips; here the patches of partners have gradients too
     assert found.flops_per_clip == pytest.approx(38e9 / 48, rel=0.25)
