@@ -37,7 +37,6 @@ from sefar.ssl.weighting import build_weighting
 from sefar.training.device import choose_device
 from sefar.training.distributed import World
 from sefar.training.evaluate import Evaluation, evaluate_part
-from sefar.training.heap import keep_heap
 from sefar.training.precision import autocast, choose_dtype, compile_encoder
 from sefar.training.regulation import RegulationHistogram
 from sefar.training.report import NAN, EpochReport
@@ -73,8 +72,6 @@ class Trainer:
         self.config, self.scope, self.world = config, scope, world or World()
         self.world.check(config.loader.labelled)
         self.device = choose_device(device)
-        if self.device.type == "cpu":
-            keep_heap()
         self.epochs = config.optim.epochs
         self.store = open_store(config.loader, config.views, config.scope.root, frame_store)
         self.source = BatchSource(
