@@ -200,7 +200,8 @@ def test_a_run_folder_made_together(config: TrainConfig, tmp_path: Path) -> None
     folder, threads = tmp_path / "run", torch.get_num_threads()
     metrics = train_in_folder(config, folder, resume=False, device="cpu", processes=2)
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == config.optim.epochs
-    assert train_in_folder(config, folder, resume=True, device="cpu") == metrics
+    # evaluated by another number of threads: the last digits of float32 sums may differ
+    assert train_in_folder(config, folder, resume=True, device="cpu") == pytest.approx(metrics, rel=1e-5, nan_ok=True)
     assert torch.get_num_threads() == threads
 
 
