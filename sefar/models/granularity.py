@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sefar.models.linear import Linear
 from sefar.models.timesformer import ARCHITECTURES, DividedSpaceTimeViT, ModelConfig
 
 MEAN, STD = 0.45, 0.225  # of all colour channels, as in TimeSformer and the release
@@ -43,12 +44,12 @@ class SefarNet(nn.Module):
         self.pairs = list(combinations(range(granularities), 2))
         # the release's key names: vit.model.…, post_fusion0/1, global_fusion, ln1..3, fc
         self.vit = nn.ModuleDict({"model": DividedSpaceTimeViT(config, image_size, frames_per_granularity)})
-        self.post_fusion1 = nn.Linear(2 * width, fused)
-        self.post_fusion0 = nn.Linear(width, fused)
-        self.global_fusion = nn.Linear(fused * (len(self.pairs) + granularities), fused)
+        self.post_fusion1 = Linear(2 * width, fused)
+        self.post_fusion0 = Linear(width, fused)
+        self.global_fusion = Linear(fused * (len(self.pairs) + granularities), fused)
         self.ln1, self.ln2, self.ln3 = nn.LayerNorm(fused), nn.LayerNorm(fused), nn.LayerNorm(fused)
         self.dropout = nn.Dropout(config.dropout)
-        self.fc = nn.Linear(fused, num_classes)
+        self.fc = Linear(fused, num_classes)
         nn.init.trunc_normal_(self.fc.weight, std=0.02)
         nn.init.zeros_(self.fc.bias)
 

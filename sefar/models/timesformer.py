@@ -14,11 +14,13 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, Mlp, trunc_normal_
+from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from sefar.errors import ConfigError, nearest
+from sefar.models import cpu_kernels
+from sefar.models.linear import Linear, Mlp, linear
 
 
 @dataclass(frozen=True)
@@ -117,25 +119,45 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width)
+        self.proj = Linear(width, width)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Attend among the T tokens of each sequence."""
+        return self.proj(self.mix(x_BTD))
+
+    def mix(self, x_BTD: Tensor) -> Tensor:
+        """What the heads gather (B, T, D), before the projection."""
         batch, length, width = x_BTD.shape
         qkv = self.qkv(x_BTD).view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        out = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
-        return self.proj(out.transpose(1, 2).reshape(batch, length, width))
+        q, k, v = qkv.unbind()  # its gradient is one stack; that of three indices is three arrays of zeros, added up
+        return attend(q, k, v).transpose(1, 2).reshape(batch, length, width)
 
     def first_token(self, x_BTD: Tensor) -> Tensor:
         """The first token's row (B, 1, D) of `forward`, without the work for the others."""
         batch, length, width = x_BTD.shape
         split = (width, 2 * width)
         (w_q, w_kv), (b_q, b_kv) = self.qkv.weight.split(split), self.qkv.bias.split(split)
-        q = F.linear(x_BTD[:, :1], w_q, b_q).view(batch, 1, self.heads, -1).transpose(1, 2)
-        kv = F.linear(x_BTD, w_kv, b_kv).view(batch, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
-        out = F.scaled_dot_product_attention(q, kv[0], kv[1])
+        q = linear(x_BTD[:, :1], w_q, b_q).view(batch, 1, self.heads, -1).transpose(1, 2)
+        kv = linear(x_BTD, w_kv, b_kv).view(batch, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        k, v = kv.unbind()
+        out = attend(q, k, v)
         return self.proj(out.transpose(1, 2).reshape(batch, 1, width))
+
+    def mix_frames(self, x_BTND: Tensor) -> Tensor:
+        """`mix` among the frames of each patch, (B, T, N, D)."""
+        batch, frames, patches, width = x_BTND.shape
+        if cpu_kernels.takes(x_BTND):
+            qkv = self.qkv(x_BTND).view(batch, frames, patches, 3, self.heads, width // self.heads)
+            return cpu_kernels.frame_attention(qkv).flatten(-2)
+        mixed = self.mix(x_BTND.transpose(1, 2).reshape(batch * patches, frames, width))
+        return mixed.view(batch, patches, frames, width).transpose(1, 2)
+
+
+def attend(q_BHTE: Tensor, k_BHTE: Tensor, v_BHTE: Tensor) -> Tensor:
+    """Scaled dot-product attention of each head, (B, H, T, E)."""
+    attention = cpu_kernels.attention if cpu_kernels.takes(q_BHTE) else F.scaled_dot_product_attention
+    return attention(q_BHTE, k_BHTE, v_BHTE)
 
 
 class Block(nn.Module):
@@ -147,28 +169,56 @@ class Block(nn.Module):
         self.attn = Attention(width, heads)
         self.temporal_norm1 = nn.LayerNorm(width, eps=1e-6)
         self.temporal_attn = Attention(width, heads)
-        self.temporal_fc = nn.Linear(width, width)
+        self.temporal_fc = Linear(width, width)
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = Mlp(width, mlp_ratio * width)
 
     def forward(self, cls_BD: Tensor, x_BTND: Tensor, cls_only: bool = False) -> tuple[Tensor, Tensor]:
         """Update class token and patch tokens; with `cls_only` the patch tokens come back as they are, unread."""
-        batch, frames, patches, width = x_BTND.shape
-        # time: one sequence of T tokens per patch
-        t = self.temporal_norm1(x_BTND).transpose(1, 2).reshape(batch * patches, frames, width)
-        t = self.drop_path(self.temporal_attn(t))
-        x_BTND = x_BTND + self.temporal_fc(t).view(batch, patches, frames, width).transpose(1, 2)
+        batch, frames = x_BTND.shape[:2]
+        x_BTND = self._time(x_BTND)
         # space: class token and patches of each frame; the class token's update is averaged over frames
         s = torch.cat([cls_BD[:, None, None].expand(-1, frames, -1, -1), x_BTND], 2)
-        s = self.norm1(s).view(batch * frames, patches + 1, width)
-        s = self.drop_path(self.attn.first_token(s) if cls_only else self.attn(s)).unflatten(0, (batch, frames))
-        cls_BD = cls_BD + s[:, :, 0].mean(1)
-        # class token and patches as one sequence, so that drop path spares or drops a whole clip
-        z = [cls_BD[:, None]] if cls_only else [cls_BD[:, None], (x_BTND + s[:, :, 1:]).flatten(1, 2)]
-        z_BLD = torch.cat(z, 1)
-        z_BLD = z_BLD + self.drop_path(self.mlp(self.norm2(z_BLD)))
-        return z_BLD[:, 0], x_BTND if cls_only else z_BLD[:, 1:].unflatten(1, (frames, patches))
+        s = self.norm1(s).flatten(0, 1)
+        s = (self.attn.first_token(s) if cls_only else self.attn(s)).unflatten(0, (batch, frames))
+        keep_BT = self._keep(x_BTND, batch * frames)
+        keep_BT = None if keep_BT is None else keep_BT.view(batch, frames, 1, 1)
+        cls_BT1D, s_BTND = s.split((1, s.shape[2] - 1), 2)  # one concatenation backward, not two arrays of zeros
+        moved = cls_BT1D if keep_BT is None else cls_BT1D * keep_BT
+        cls_BD = cls_BD + moved.mean((1, 2))
+        # drop path spares or drops a whole clip
+        keep_B = self._keep(x_BTND, batch)
+        cls_BD = add(cls_BD, self.mlp(self.norm2(cls_BD)), None if keep_B is None else keep_B[:, None])
+        if cls_only:
+            return cls_BD, x_BTND
+        x_BTND = add(x_BTND, s_BTND, keep_BT)
+        keep_B = None if keep_B is None else keep_B[:, None, None, None]
+        return cls_BD, add(x_BTND, self.mlp(self.norm2(x_BTND)), keep_B)
+
+    def _time(self, x_BTND: Tensor) -> Tensor:
+        """Time: the T tokens of each patch among themselves."""
+        batch, _, patches, _ = x_BTND.shape
+        t = self.temporal_attn.mix_frames(self.temporal_norm1(x_BTND))
+        # two linear maps with nothing but drop path between them are one: a sixteenth of the block's work less
+        fc, proj = self.temporal_fc, self.temporal_attn.proj
+        weight, bias = fc.weight @ proj.weight, fc.weight @ proj.bias
+        keep_BN = self._keep(x_BTND, batch * patches)
+        if keep_BN is None:
+            return x_BTND + linear(t, weight, bias + fc.bias)
+        return add(x_BTND, linear(t, weight, bias), keep_BN.view(batch, 1, patches, 1)) + fc.bias
+
+    def _keep(self, x: Tensor, rows: int) -> Tensor | None:
+        """Drop path's factor of each row, 0 where it is dropped; None where all are kept."""
+        drops = isinstance(self.drop_path, DropPath) and self.drop_path.training and self.drop_path.drop_prob > 0
+        return self.drop_path(x.new_ones(rows)) if drops else None
+
+
+def add(x: Tensor, update: Tensor, keep: Tensor | None) -> Tensor:
+    """X + keep · update, in one pass where the types allow it."""
+    if keep is None:
+        return x + update
+    return torch.addcmul(x, update, keep) if x.dtype == update.dtype else x + keep * update
 
 
 class DividedSpaceTimeViT(nn.Module):

@@ -16,6 +16,7 @@ from sefar.training.checkpoint import load_checkpoint, remove_leftovers, save_ch
 from sefar.training.device import choose_device
 from sefar.training.evaluation_files import describe, write_evaluation
 from sefar.training.events import EventFile
+from sefar.training.heap import keep_heap
 from sefar.training.progress import ProgressBar
 from sefar.training.run_folder import (
     CHECKPOINT,
@@ -57,6 +58,8 @@ def train_in_folder(
     chosen = choose_device(device)  # before clips are rendered
     if processes > 1 and chosen.type != "cpu":
         raise ConfigError(f"--processes: {processes} share the work of CPUs, got device {chosen}; add --device cpu")
+    if chosen.type == "cpu":
+        keep_heap()
     scope = load_scope(config.scope)
     made = Team(config, scope, processes=processes) if processes > 1 else Trainer(config, scope, device=device)
     with closing(made) as trainer:

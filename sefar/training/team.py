@@ -30,6 +30,7 @@ from sefar.data.scopes import Scope
 from sefar.errors import ConfigError, SefarError, TrainingError
 from sefar.training.distributed import World
 from sefar.training.evaluate import Evaluation
+from sefar.training.heap import keep_heap
 from sefar.training.report import EpochReport
 from sefar.training.trainer import Trainer
 
@@ -174,6 +175,7 @@ def _follow(calls: Connection, address: str, world: World, config: TrainConfig, 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # rank 0 says when to stop
     logging.disable(logging.ERROR)  # rank 0 says it
     torch.set_num_threads(threads)
+    keep_heap()
     try:
         calls.send_bytes(b"here")
         _join_group(address, world)

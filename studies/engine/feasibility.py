@@ -9,7 +9,7 @@ from sefar.errors import ConfigError
 from studies.engine.resources import Node, Share
 
 INLINE_SECONDS = (
-    0.7  # of a trial beyond its training, in a process that is warm (studies/trial_overhead.py measures both)
+    0.7  # of a trial beyond its training, in a warm process; `studies/throughput.py --only trial` measures it
 )
 GROUP_SECONDS = 15.0  # the same with workers, whose processes are started anew for every trial
 

@@ -61,18 +61,30 @@ class TimedTrainer:
         return found
 
 
-def measure(*, trials: int, epochs: int, workers: int, root: str) -> dict[str, float]:
+def measure(*, trials: int, epochs: int, workers: int, root: str, function: bool = False) -> list[float]:
     """Run trials one after another, as a sweep does.
 
     Args:
-        trials: that are averaged over; one more comes first, to warm up.
+        trials: in all; the first has to wait for Ray's start.
         epochs: of each.
         workers: of each.
         root: of the clips.
+        function: as function trainables, of which Tune starts a process each, instead of one reused actor.
 
     Returns:
-        Seconds a trial beyond its training, and of the first one, Ray's start included.
+        Seconds of each trial beyond its training.
     """
+    specs = [_spec(seed, epochs, root) for seed in range(trials)]
+    TimedWorkload().prepare(TrainConfig.from_dict(specs[0].config))
+    with tempfile.TemporaryDirectory(prefix="sefar-overhead-") as folder:
+        os.environ[FOLDER] = folder
+        settings = RunSettings(store=ResultStore(f"{folder}/store", create=True).uri, workload=WORKLOAD)
+        started = time.time()
+        (_run_functions if function else _run_stage)(specs, settings, workers)
+        return _beyond_training(Path(folder), started)
+
+
+def _run_stage(specs: list[TrialSpec], settings: RunSettings, workers: int) -> None:
     from ray.tune.schedulers import FIFOScheduler
 
     from studies.engine.budget import Budget
@@ -81,33 +93,56 @@ def measure(*, trials: int, epochs: int, workers: int, root: str) -> dict[str, f
     from studies.engine.runner import Stage, run_stage
     from studies.engine.session import Cluster, connected
 
-    specs = [_spec(seed, epochs, root) for seed in range(trials + 1)]
-    TimedWorkload().prepare(TrainConfig.from_dict(specs[0].config))
-    with tempfile.TemporaryDirectory(prefix="sefar-overhead-") as folder:
-        os.environ[FOLDER] = folder
-        settings = RunSettings(store=ResultStore(f"{folder}/store", create=True).uri, workload=WORKLOAD)
-        stage = Stage(
-            name="overhead",
-            searcher=FixedSearch(specs, {}),
-            scheduler=FIFOScheduler(),
-            trials=len(specs),
-            planned={specs[0].scope: len(specs)},
-            epochs=epochs,
-            history=[],
-        )
-        started = time.time()
-        with connected(Cluster(workers=workers)):
-            run_stage(stage, settings, Share(1, 0.0, 1, workers), Budget())
-        beyond = _beyond_training(Path(folder), started)
-    kind = "inline" if workers == 1 else f"workers_{workers}"
-    return {f"{kind}_seconds": sum(beyond[1:]) / trials, f"{kind}_first_seconds": beyond[0]}
+    stage = Stage(
+        name="overhead",
+        searcher=FixedSearch(specs, {}),
+        scheduler=FIFOScheduler(),
+        trials=len(specs),
+        planned={specs[0].scope: len(specs)},
+        epochs=specs[0].config["optim"]["epochs"],
+        history=[],
+    )
+    with connected(Cluster(workers=workers)):
+        run_stage(stage, settings, Share(1, 0.0, 1, workers), Budget())
+
+
+def _run_functions(specs: list[TrialSpec], settings: RunSettings, workers: int) -> None:
+    from ray import tune
+
+    from studies.engine.fixed_search import FixedSearch
+    from studies.engine.session import Cluster, connected
+
+    with connected(Cluster()), tempfile.TemporaryDirectory(prefix="sefar-overhead-") as files:
+        tune.Tuner(
+            tune.with_resources(_train_function, {"cpu": workers}),
+            param_space={"settings": settings.to_json()},
+            tune_config=tune.TuneConfig(
+                search_alg=FixedSearch(specs, {}), num_samples=len(specs), max_concurrent_trials=1
+            ),
+            run_config=tune.RunConfig(name="overhead", storage_path=files, verbose=0),
+        ).fit()
+
+
+def _train_function(config: dict[str, Any]) -> None:
+    """A trial as a function trainable."""
+    from ray import tune
+
+    torch.set_num_threads(1)
+    settings = RunSettings.from_json(config["settings"])
+    trial = TrialRun(TrialSpec.from_json(config["spec"]), settings, config["planned"])
+    result = trial.step()
+    while not result["done"]:
+        tune.report(result)
+        result = trial.step()
+    trial.close()
+    tune.report(result)
 
 
 def measure_writes(*, epochs: int, root: str) -> dict[str, float]:
     """Train one trial here; what lies between its epochs is the writing of rows, checkpoint and logs.
 
     Returns:
-        Milliseconds an epoch, and percent of a trial of 60 s with so many epochs.
+        Seconds an epoch, and the share of them in a trial of 60 s with so many epochs.
     """
     spec = _spec(0, epochs, root)
     with tempfile.TemporaryDirectory(prefix="sefar-overhead-") as folder:
@@ -121,7 +156,7 @@ def measure_writes(*, epochs: int, root: str) -> dict[str, float]:
         calls = _calls(Path(folder))[0]
     gaps = [after[1] - before[2] for before, after in pairwise(calls)]
     mean = sum(gaps) / len(gaps)
-    return {"write_milliseconds_an_epoch": 1000 * mean, "write_percent_of_60_seconds": 100 * mean * epochs / 60}
+    return {"seconds_an_epoch": mean, "share_of_60_seconds": mean * epochs / 60}
 
 
 def _spec(seed: int, epochs: int, root: str) -> TrialSpec:

@@ -121,6 +121,18 @@ REGULATION = [
     ("right_clips", WHOLE),
     ("weight_sum", REAL),
 ]
+BENCHMARKS = [
+    ("benchmark", TEXT),
+    ("case", TEXT),  # the question of a comparison; empty for a figure
+    ("way", TEXT),  # one of its sides; the name of a figure
+    ("repeat", WHOLE),
+    ("value", REAL),
+    ("unit", TEXT),
+    ("target", TEXT),  # of a figure, and whether it is met
+    ("device", TEXT),
+    ("host", TEXT),
+    ("started_at", TEXT),
+]
 TABLES = {
     "trials": TableSpec(("trial_id",), pa.schema(KEYS + TRIALS)),
     "epochs": TableSpec(("trial_id", "epoch"), pa.schema(KEYS + EPOCHS)),
@@ -128,6 +140,7 @@ TABLES = {
     "regulation": TableSpec(
         ("trial_id", "epoch", "confidence_low", "spread_low"), pa.schema(KEYS + REGULATION), whole_attempts=True
     ),
+    "benchmarks": TableSpec(("trial_id", "benchmark", "case", "way", "repeat"), pa.schema(KEYS + BENCHMARKS)),
 }
 
 

@@ -1,11 +1,8 @@
-"""What a trial costs beyond its training: the arithmetic, and that the script says what it measures."""
+"""What a trial costs beyond its training: the arithmetic, and that trials of each kind are measured."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +11,6 @@ from studies.engine import overhead
 from studies.engine.distributed_trial import _why
 from studies.engine.overhead import FOLDER, TimedWorkload
 from tests.studies.tiny import tiny_config
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_time_that_the_trainer_is_not_at_work(tmp_path):
@@ -44,12 +39,18 @@ def test_trainers_note_when_they_are_at_work(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_script_explains_itself_and_bad_flags():
-    script = [sys.executable, str(ROOT / "studies/trial_overhead.py")]
-    help_ = subprocess.run([*script, "--help"], capture_output=True, text=True, timeout=120)
-    assert help_.returncode == 0 and "--write-epochs" in help_.stdout
-    bad = subprocess.run([*script, "--trails", "3"], capture_output=True, text=True, timeout=120)
-    assert bad.returncode == 2 and bad.stderr == "error: --trails: unknown flag — did you mean '--trials'?\n"
+@pytest.mark.ray
+def test_trials_as_functions_and_as_a_reused_actor(tmp_path):
+    for function in (False, True):
+        beyond = overhead.measure(trials=2, epochs=1, workers=1, root=str(tmp_path / "data"), function=function)
+        assert len(beyond) == 2 and all(0 < seconds < 120 for seconds in beyond)
+
+
+@pytest.mark.slow
+def test_what_a_trial_writes_takes_time(tmp_path):
+    found = overhead.measure_writes(epochs=3, root=str(tmp_path / "data"))
+    assert 0 < found["seconds_an_epoch"] < 5
+    assert found["share_of_60_seconds"] == pytest.approx(found["seconds_an_epoch"] * 3 / 60)
 
 
 # --- why a group of workers ended ----------------------------------------------------------------------------------

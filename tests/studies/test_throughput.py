@@ -1,3 +1,5 @@
+"""The entry script of the benchmarks, and the clips and readers that `decode` compares."""
+
 from __future__ import annotations
 
 import subprocess
@@ -8,40 +10,12 @@ import numpy as np
 import pytest
 
 from sefar.data.decode import decode_frames
-from studies.results.throughput_table import case_table, throughput_page
-from studies.throughput_cases import Case, cold_case
-from studies.throughput_clips import KEY_FRAMES, make_clips, release_read
+from studies.benchmarks.clips import KEY_FRAMES, make_clips, release_read
+from studies.benchmarks.cold_store import cold_case
+from studies.benchmarks.findings import Options
+from studies.results.store import ResultStore
 
 ROOT = Path(__file__).resolve().parents[2]
-CASE = Case(
-    "How to read?",
-    {"slow": [0.1, 0.4, 0.3], "fast": [0.01, 0.02, 0.1], "middle": [0.05, 0.1, 0.1]},
-    "clip",
-    "slow",
-    {"fast": 5, "middle": 5},
-    ("Clips were read.",),
-)
-
-
-def test_ratios_are_medians_over_repeats() -> None:
-    assert [CASE.ratio(way) for way in CASE.seconds] == pytest.approx([1, 10, 3])  # of 10, 20, 3 and of 2, 4, 3
-
-
-def test_a_table_says_what_is_met_and_what_is_missed() -> None:
-    assert case_table(CASE).splitlines() == [
-        "## How to read?",
-        "",
-        "| way | ms a clip, median (least – most) | times as fast | target |",
-        "| --- | --- | --- | --- |",
-        "| slow | 300 (100 – 400) | 1.00 | – |",
-        "| fast | 20 (10 – 100) | 10.00 | ≥ 5: met |",
-        "| middle | 100 (50 – 100) | 3.00 | ≥ 5: missed |",
-        "",
-        "Clips were read.",
-    ]
-    page = throughput_page([CASE, CASE], command="python studies/throughput.py --table x.md")
-    assert page.startswith("# Throughput: reading clips\n\nMade by `python studies/throughput.py --table x.md` on ")
-    assert page.count("## How to read?") == 2 and "opencv-python-headless" in page
 
 
 @pytest.fixture(scope="module")
@@ -77,24 +51,52 @@ def test_processes_on_a_cold_store_decode_each_clip_once(clips: list[str], tmp_p
     assert case.notes == ("Decodes of a clip by 1 process: 1.", "Decodes of a clip by 8 processes: 1.")
 
 
+@pytest.mark.slow
+def test_decoding_finds_what_it_is_meant_to(tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    from studies.benchmarks import decode
+
+    found = decode.run(Options(quick=True, folder=tmp_path))
+    assert [f.name for f in found.figures] == ["decode_speedup", "framestore_speedup", "framestore_jpeg_speedup"]
+    assert all(figure.value > 0 for figure in found.figures)
+    sizes = found.cases[3].columns["MB a clip"]
+    assert (
+        float(sizes["warm store, raw"])
+        > 3 * float(sizes["warm store, JPEG"])
+        > 3 * float(sizes["decoding the 8 frames"])
+    )
+
+
+@pytest.mark.slow
+def test_training_is_watched_waiting_for_data(tmp_path: Path) -> None:
+    from studies.benchmarks import loader
+
+    waiting, shares = loader.wait_case(Options(quick=True, folder=tmp_path, root=str(tmp_path / "data")))
+    assert set(shares) == {0, 1, 2} and all(0 <= s < 1 for found in shares.values() for s in found)
+    assert list(waiting.seconds) == ["0 loader threads", "1 loader thread", "2 loader threads"]
+
+
 def run(*flags: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "studies/throughput.py", *flags]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
 @pytest.mark.slow
-def test_the_command_measures_and_writes_the_page(tmp_path: Path) -> None:
-    pytest.importorskip("cv2")
-    table = tmp_path / "page.md"
-    done = run("--clips", "2", "--repeats", "1", "--table", str(table))
+def test_the_command_measures_prints_writes_and_keeps(tmp_path: Path) -> None:
+    table, store = tmp_path / "page.md", tmp_path / "store"
+    done = run("--only", "store,search", "--quick", "--table", str(table), "--store", str(store))
     assert done.returncode == 0, done.stderr
-    page = table.read_text()
-    assert page.count("\n## ") == 7 and page.count("| ≥ 5: ") == 3 and page.count("| ≥ 10: ") == 2
-    assert all(block in page for block in done.stdout.strip().split("\n\n\n"))
+    page, lines = table.read_text(), done.stdout.splitlines()
+    assert page.index("## store") < page.index("## search") and page.count("\n### ") == 3
+    figures = dict(line.split("=") for line in lines[-5:])
+    assert list(figures)[:2] == ["store_write_seconds_per_epoch", "store_read_seconds_per_million"]
+    assert float(figures["search_compute_ratio"]) > 0
+    kept = ResultStore(str(store)).read("benchmarks", study="throughput")
+    assert set(kept[kept.case == ""].way) == set(figures) and set(kept.benchmark) == {"store", "search"}
 
 
 def test_mistakes_are_one_line() -> None:
-    done = run("--what", "decoding")
+    done = run("--only", "step,decoding")
     assert done.returncode == 2 and done.stderr.splitlines() == [
-        "error: --what: 'decoding' is unknown — did you mean 'decode'?"
+        "error: --only: 'decoding' is unknown — did you mean 'decode'?"
     ]
