@@ -17,6 +17,7 @@ from sefar.data.framestore import FrameStore
 from sefar.data.loaders import BatchSource, LoaderConfig
 from sefar.data.scopes import load_scope
 from sefar.recipes import recipe
+from sefar.training.heap import keep_heap
 from sefar.training.trainer import Trainer
 from studies.benchmarks.clips import KEY_FRAMES, make_clips
 from studies.benchmarks.findings import Case, Figure, Findings, Options
@@ -41,6 +42,8 @@ def wait_case(options: Options) -> tuple[Case, dict[int, list[float]]]:
     """Epochs of training at tiny, by workers; and the share of each epoch's time that waited for batches."""
     steps, repeats = options.repeats(20, 6), options.repeats(5, 2)
     trainers = {}
+    if options.device == "cpu":
+        keep_heap()  # as training does
     for workers in WORKERS:
         config = recipe(
             "synthgym_tiny",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sefar.config import TrainConfig
 from sefar.models.granularity import normalise
 from sefar.ssl.teacher import ask
+from sefar.training.heap import keep_heap
 from sefar.training.trainer import Trainer
 from studies.benchmarks.findings import Case, Figure, Findings, Options
 from studies.benchmarks.plain import PlainCriterion, make_plain
@@ -34,6 +35,8 @@ def run(options: Options) -> Findings:
     def made(passes: int) -> TrainConfig:
         return step_config("tiny", {**changes, "teacher.passes": passes})
 
+    if options.device == "cpu":
+        keep_heap()  # as training does
     teacher: dict[str, Side] = {}
     step: dict[str, Side] = {}
     for passes in PASSES:

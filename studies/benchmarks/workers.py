@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 
 from sefar.training.distributed import World
+from sefar.training.heap import keep_heap
 from studies.benchmarks.cost_model import model_case
 from studies.benchmarks.findings import Case, Figure, Findings, Options
 from studies.benchmarks.synthetic import step_config, synthetic_batch, synthetic_trainer
@@ -67,6 +68,7 @@ def run(options: Options) -> Findings:
 
 def _worker(rank: int, meeting: str, folder: Path, repeats: int, out: Any) -> None:
     torch.set_num_threads(1)
+    keep_heap()  # as training does
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2, timeout=TIMEOUT)
     alone, joint = World(), World.current()
     trainers = {
