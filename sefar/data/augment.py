@@ -114,7 +114,12 @@ def scale(square_THWC: Tensor, size: int, *, flip: bool) -> Tensor:
 
 
 def drop_channels(
-    frames_BTCHW: Tensor, frames_per_granularity: tuple[int, ...], p: float, generator: torch.Generator
+    frames_BTCHW: Tensor,
+    frames_per_granularity: tuple[int, ...],
+    p: float,
+    generator: torch.Generator,
+    *,
+    part: tuple[Tensor, int] | None = None,
 ) -> Tensor:
     """Channel dropout of the strong view.
 
@@ -124,13 +129,16 @@ def drop_channels(
         p: probability that a channel of a clip's granularity is zeroed; the others are scaled by 1 / (1 − p), as
             `torch.nn.Dropout3d` does.
         generator: CPU generator.
+        part: positions (B,) of the clips in a larger batch, and its size; the draw is then the larger batch's.
 
     Returns:
         (B, T, C, H, W).
     """
     if p == 0:
         return frames_BTCHW
-    batch, channels = frames_BTCHW.shape[0], frames_BTCHW.shape[2]
-    keep_BGC = (torch.rand(batch, len(frames_per_granularity), channels, generator=generator) >= p).float() / (1 - p)
+    channels = frames_BTCHW.shape[2]
+    rows, batch = part if part is not None else (slice(None), len(frames_BTCHW))
+    keep_BGC = torch.rand(batch, len(frames_per_granularity), channels, generator=generator)[rows] >= p
+    keep_BGC = keep_BGC.float() / (1 - p)
     keep_BTC = keep_BGC.repeat_interleave(torch.tensor(frames_per_granularity), 1)
     return frames_BTCHW * keep_BTC.to(frames_BTCHW)[..., None, None]

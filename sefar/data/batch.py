@@ -50,10 +50,35 @@ class Squares:
 
 
 @dataclass(frozen=True)
+class Share:
+    """Which clips of a batch one of several processes has the views of: ascending positions, int64.
+
+    Attributes:
+        labelled: among the L labelled clips.
+        weak: among the B unlabelled clips, in the weak view.
+        strong: among the B unlabelled clips, in the strong view.
+    """
+
+    labelled: np.ndarray
+    weak: np.ndarray
+    strong: np.ndarray
+
+
+@dataclass(frozen=True)
 class Batch(Generic[Views]):
     """One micro-batch; views are uint8 (·, T, C, H, W), or the `Squares` that become them on the device.
 
-    Unlabelled fields are None in supervised batches.
+    Unlabelled fields are None in supervised batches. Of several processes each has views of its share alone, but labels
+    and ids of all clips.
+
+    Attributes:
+        labelled_LTCHW: views of labelled clips.
+        label_L: their labels.
+        weak_BTCHW: weak views.
+        strong_BTCHW: strong views, of other clips than the weak ones where a share says so.
+        hidden_label_B: labels of the unlabelled clips, for reports; −1 where unknown.
+        clip_ids: of labelled and unlabelled clips.
+        share: which clips the views are of; None: all.
     """
 
     labelled_LTCHW: Views
@@ -62,6 +87,7 @@ class Batch(Generic[Views]):
     strong_BTCHW: Views | None = None
     hidden_label_B: Tensor | None = None
     clip_ids: tuple[str, ...] = ()
+    share: Share | None = None
 
     def to(self, device: torch.device) -> Batch[Tensor]:
         """The batch on a device."""

@@ -10,7 +10,7 @@ Shape suffixes: L labelled clips, B unlabelled clips, T frames of all granularit
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from sefar.data.augment import Crop, ViewConfig, cut, draw_crops, scale
-from sefar.data.batch import Batch, Squares
+from sefar.data.batch import Batch, Share, Squares
 from sefar.data.framestore import ENCODINGS, FrameStore
 from sefar.data.sampling import SamplingConfig, sample_frames
 from sefar.errors import ConfigError, nearest
@@ -96,6 +96,8 @@ class BatchSource:
         sampling: frames per granularity.
         views: spatial views.
         seed: of every draw.
+        share: which clips of batch n are read, where processes share batches; all draws are those of the whole batch.
+            None: all.
         scale_on_device: leave scaling and mirroring to `Batch.to`, as is best for a GPU: the squares that it scales are
             smaller than the views, and the workers have the rest to do.
     """
@@ -110,31 +112,34 @@ class BatchSource:
         sampling: SamplingConfig,
         views: ViewConfig,
         seed: int,
+        share: Callable[[int], Share | None] | None = None,
         scale_on_device: bool = False,
     ) -> None:
         self.labelled, self.unlabelled = ClipReader(labelled, store, sampling), ClipReader(unlabelled, store, sampling)
         self.loader, self.views, self.seed = loader, views, seed
-        self.scale_on_device = scale_on_device
+        self.share, self.scale_on_device = share, scale_on_device
         self._pool: ThreadPoolExecutor | None = None
 
     def batch(self, number: int, *, with_unlabelled: bool) -> Batch:
         """Batch `number` (0-based over the whole run), with or without unlabelled clips."""
+        share = self.share(number) if self.share is not None else None
+        read_L, read_weak, read_strong = (share.labelled, share.weak, share.strong) if share else (None, None, None)
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, 1, number])))
         rows_L = cycled(len(self.labelled.table), number * self.loader.labelled, self.loader.labelled, self.seed)
-        labelled = self._views(self.labelled, rows_L, rng, flip=True)
+        labelled = self._views(self.labelled, rows_L, rng, read_L, flip=True)
         label_L = torch.from_numpy(self.labelled.label[rows_L])
         ids = self.labelled.clip_id[rows_L]
         if not with_unlabelled:
-            return Batch(labelled, label_L, clip_ids=tuple(ids))
+            return Batch(labelled, label_L, clip_ids=tuple(ids), share=share)
         # a stream of its own, so that labelled batches are the same with and without unlabelled clips
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, 2, number])))
         count = self.loader.unlabelled
         rows_B = cycled(len(self.unlabelled.table), number * count, count, self.seed + 1)
-        weak = self._views(self.unlabelled, rows_B, rng, flip=False)
-        strong = self._views(self.unlabelled, rows_B, rng, flip=True)
+        weak = self._views(self.unlabelled, rows_B, rng, read_weak, flip=False)
+        strong = self._views(self.unlabelled, rows_B, rng, read_strong, flip=True)
         hidden_B = torch.from_numpy(self.unlabelled.label[rows_B])
         ids = np.concatenate([ids, self.unlabelled.clip_id[rows_B]])
-        return Batch(labelled, label_L, weak, strong, hidden_B, tuple(ids))
+        return Batch(labelled, label_L, weak, strong, hidden_B, tuple(ids), share)
 
     def batches(self, numbers: range, *, with_unlabelled: bool) -> Generator[Batch]:
         """Batches in order, prepared ahead by `loader.workers` threads; none is in the making once it is closed."""
@@ -161,11 +166,16 @@ class BatchSource:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
-    def _views(self, clips: ClipReader, rows: np.ndarray, rng: np.random.Generator, *, flip: bool) -> Tensor | Squares:
+    def _views(
+        self, clips: ClipReader, rows: np.ndarray, rng: np.random.Generator, wanted: np.ndarray | None, *, flip: bool
+    ) -> Tensor | Squares:
         views: list[Any] = []
-        for row in rows:
+        read = set(range(len(rows)) if wanted is None else wanted.tolist())
+        for position, row in enumerate(rows):
             crops = draw_crops(self.views, len(clips.sampling.frames_per_granularity), rng, flip=flip)
-            if self.scale_on_device:
+            if position not in read:
+                sample_frames(1, clips.sampling, rng)  # draws as often for any clip
+            elif self.scale_on_device:
                 views += clips.squares(row, crops, rng)
             else:
                 views.append(clips.view(row, crops, self.views.size, rng))

@@ -161,7 +161,14 @@ def frame_index(config: PerturbConfig, batch: int, frames: Granularities, genera
     return _per_element(batch, frames, every, strength, generator, permute)
 
 
-def perturb(frames_BTCHW: Tensor, frames: Granularities, config: PerturbConfig, generator: torch.Generator) -> Tensor:
+def perturb(
+    frames_BTCHW: Tensor,
+    frames: Granularities,
+    config: PerturbConfig,
+    generator: torch.Generator,
+    *,
+    part: tuple[Tensor, int] | None = None,
+) -> Tensor:
     """Apply the temporal perturbation to a strong view.
 
     Args:
@@ -169,6 +176,7 @@ def perturb(frames_BTCHW: Tensor, frames: Granularities, config: PerturbConfig, 
         frames: frames per granularity; their sum is T.
         config: kind and strength.
         generator: CPU generator; the only source of randomness.
+        part: positions (B,) of the clips in a larger batch, and its size; the draw is then the larger batch's.
 
     Returns:
         (B, T, C, H, W); colour channels are untouched, except by ``reverse_channels`` (release, METHOD.md §6 row 1),
@@ -177,14 +185,15 @@ def perturb(frames_BTCHW: Tensor, frames: Granularities, config: PerturbConfig, 
     Raises:
         ValueError: T is not the sum of `frames`.
     """
-    batch, total = frames_BTCHW.shape[:2]
+    clips, total = frames_BTCHW.shape[:2]
+    rows, batch = part if part is not None else (slice(None), clips)
     if total != sum(frames):
         raise ValueError(f"perturb: expected {sum(frames)} frames for granularities {frames}, got {total}")
     if config.kind == "reverse_channels" and config.strength > 0:  # at 0 nothing is drawn, as in `frame_index`
         fine = sum(frames[:-1])
-        apply_B = _rand((batch,), generator) < config.strength
+        apply_B = (_rand((batch,), generator) < config.strength)[rows]
         apply = apply_B.to(frames_BTCHW.device)[:, None, None, None, None]
         flipped = torch.where(apply, frames_BTCHW[:, :fine].flip(2), frames_BTCHW[:, :fine])
         return torch.cat([flipped, frames_BTCHW[:, fine:]], 1)
-    index_BT = frame_index(config, batch, frames, generator).to(frames_BTCHW.device)
-    return frames_BTCHW[torch.arange(batch, device=frames_BTCHW.device)[:, None], index_BT]
+    index_BT = frame_index(config, batch, frames, generator)[rows].to(frames_BTCHW.device)
+    return frames_BTCHW[torch.arange(clips, device=frames_BTCHW.device)[:, None], index_BT]

@@ -1,12 +1,14 @@
 """One step shared by several processes, equal to the step of one process on the joined batch.
 
 `loader.labelled` counts the joined batch, so a configuration means the same whatever the number of processes. Every
-process reads batch n whole and makes every draw for the whole of it (perturbation, channel dropout, mixing partners,
-the teacher's head passes), then works on its own rows. What crosses between processes is the teacher's clip features
-(so that all know all pseudo-labels and hold the same weighting state), the gradients, and the reported means. Dropout
-and drop path of the student, and the teacher's drop path with ``teacher.stochastic=backbone``, are drawn per process.
+process makes every draw for the whole of batch n (crops and frames, perturbation, channel dropout, mixing partners, the
+teacher's head passes), but reads and works on its own rows alone, and on the strong views that these are mixed with.
+What crosses between processes is the teacher's clip features (so that all know all pseudo-labels and hold the same
+weighting state), the gradients, and the reported means. Dropout and drop path of the student, and the teacher's drop
+path with ``teacher.stochastic=backbone``, are drawn per process.
 
-Shape suffixes: B joined clips, b a process's own clips, T frames of all granularities, F fusion width.
+Shape suffixes: B joined clips, b a process's own clips, S those whose strong views it has, T frames of all
+granularities, F fusion width.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from sefar.data.batch import Share
 from sefar.errors import ConfigError
 from sefar.models.granularity import SefarNet
 from sefar.ssl.mixing import Mix
@@ -60,6 +63,37 @@ class World:
         """This process's rows (b, …) of a joined tensor (B, …): rank r has the r-th of equal runs."""
         own = len(x_B) // self.size
         return x_B[self.rank * own : (self.rank + 1) * own] if self.size > 1 else x_B
+
+    def needs(self, labelled: int, unlabelled: int, mix: Mix | None) -> Share | None:
+        """Which clips of a batch this process reads: its own, and the strong views of their partners; None: all.
+
+        Args:
+            labelled: joined labelled clips L.
+            unlabelled: joined unlabelled clips B.
+            mix: the batch's draw; None where nothing is mixed.
+        """
+        if self.size == 1:
+            return None
+        own_l, own_b = self.share(torch.arange(labelled)), self.share(torch.arange(unlabelled))
+        partners = [] if mix is None else list(self.share(mix.partner_GB.T).T)
+        return Share(own_l.numpy(), own_b.numpy(), torch.cat([own_b, *partners]).unique().numpy())
+
+    def agreed(self, compute: Callable[[], T], device: torch.device) -> T:
+        """What `compute` gives here; an error of one process is raised by all."""
+        if self.size == 1:
+            return compute()
+        error: Exception | None = None
+        try:
+            value = compute()
+        except Exception as caught:
+            error = caught
+        failed = torch.tensor(float(error is not None), device=device)
+        dist.all_reduce(failed, dist.ReduceOp.MAX)
+        if failed:
+            errors: list[Exception | None] = [None] * self.size
+            dist.all_gather_object(errors, error)
+            raise error or next(e for e in errors if e is not None)
+        return value
 
     def join(self, x_b: Tensor) -> Tensor:
         """The joined rows (B, …) of every process's (b, …), in the order of ranks; no gradient passes."""
@@ -135,13 +169,21 @@ class _JointTeacher:
         return self.teacher.modules()
 
 
+def places_of(rows_S: Tensor, batch: int) -> Tensor:
+    """Where each of `batch` clips is among the rows (B,); −1 for one that is not."""
+    places_B = torch.full((batch,), -1)
+    places_B[rows_S] = torch.arange(len(rows_S))
+    return places_B
+
+
 def partners_of_share(
-    clean_BTCHW: Tensor, mix: Mix, frames_per_granularity: tuple[int, ...], world: World
+    clean_STCHW: Tensor, rows_S: Tensor, mix: Mix, frames_per_granularity: tuple[int, ...], world: World
 ) -> tuple[Tensor, Mix]:
     """The frames that a process's own clips are mixed with, wherever the partners' rows are.
 
     Args:
-        clean_BTCHW: joined frames, granularity after granularity.
+        clean_STCHW: frames of some of the joined clips, granularity after granularity.
+        rows_S: their positions among the joined clips.
         mix: the joined draw.
         frames_per_granularity: T_g.
         world: whose share.
@@ -149,11 +191,16 @@ def partners_of_share(
     Returns:
         Frames (b, T, C, H, W), row i the partner of own clip i in each granularity, and the same mix with row i as
         partner i.
+
+    Raises:
+        ValueError: a partner is not among the rows.
     """
     if world.size == 1:
-        return clean_BTCHW, mix
-    partner_bG = world.share(mix.partner_GB.T).to(clean_BTCHW.device)
-    parts = clean_BTCHW.split(frames_per_granularity, 1)
-    frames = torch.cat([part[partner_bG[:, g]] for g, part in enumerate(parts)], 1)
-    in_place = torch.arange(len(partner_bG)).expand(len(parts), -1)
+        return clean_STCHW, mix
+    place_bG = places_of(rows_S, mix.partner_GB.shape[1])[world.share(mix.partner_GB.T)].to(clean_STCHW.device)
+    if (place_bG < 0).any():
+        raise ValueError("the batch lacks strong views that its clips are mixed with: it was made for another step")
+    parts = clean_STCHW.split(frames_per_granularity, 1)
+    frames = torch.cat([part[place_bG[:, g]] for g, part in enumerate(parts)], 1)
+    in_place = torch.arange(len(place_bG)).expand(len(parts), -1)
     return frames, replace(mix, partner_GB=in_place)

@@ -22,7 +22,7 @@ from sefar.ssl.mixing import Mix, draw_mix, mix_targets, mix_tokens
 from sefar.ssl.perturb import perturb
 from sefar.ssl.teacher import PseudoLabels, ask
 from sefar.ssl.weighting import Weighting
-from sefar.training.distributed import World, partners_of_share
+from sefar.training.distributed import World, partners_of_share, places_of
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ class Criterion:
         """The loss of a joined micro-batch; without a teacher or unlabelled clips the supervised one alone.
 
         Args:
-            batch: on the device of the networks.
+            batch: on the device of the networks; of several processes, the share that this one needs.
             teacher: asked for pseudo-labels.
             epoch: 0-based, for the ramp.
             generator: of perturbation, channel dropout and mixing; dropout and drop path draw from the global stream.
         """
         self.student.train()
-        labelled, label_l = normalise(self.world.share(batch.labelled_LTCHW)), self.world.share(batch.label_L)
+        labelled, label_l = normalise(batch.labelled_LTCHW), self.world.share(batch.label_L)
         if batch.weak_BTCHW is None or batch.strong_BTCHW is None or teacher is None:
             self.world.spread_seeds()
             with self.autocast():
@@ -88,12 +88,20 @@ class Criterion:
                 loss, _detached(total_loss=loss, supervised_loss=loss, labelled_top1=_top1(logits_lK, label_l))
             )
         with self.autocast():
-            said = ask(self.world.joint(teacher), normalise(self.world.share(batch.weak_BTCHW)), self.config.teacher)
+            said = ask(self.world.joint(teacher), normalise(batch.weak_BTCHW), self.config.teacher)
         weight_B = self.weighting.weights(said.confidence_B, said.spread_B, said.label_B)
         mix = self.draw_mix(len(weight_B), generator)
-        clean = perturb(normalise(batch.strong_BTCHW), self.frames, self.config.perturb, generator)
-        strong = self.world.share(drop_channels(clean, self.frames, self.config.views.channel_dropout, generator))
-        logits = self.student_logits(labelled, strong, clean, mix)
+        clips = len(weight_B)
+        rows_S = own_b = torch.arange(clips)
+        if batch.share is not None:
+            rows_S, own_b = torch.from_numpy(batch.share.strong), self.world.share(own_b)
+        clean = perturb(
+            normalise(batch.strong_BTCHW), self.frames, self.config.perturb, generator, part=(rows_S, clips)
+        )
+        # strong views of other processes' clips are there for the mixing alone
+        own = clean if batch.share is None else clean[places_of(rows_S, clips)[own_b].to(clean.device)]
+        strong = drop_channels(own, self.frames, self.config.views.channel_dropout, generator, part=(own_b, clips))
+        logits = self.student_logits(labelled, strong, clean, mix, rows_S)
         logits_lK, strong_bK = logits[: len(labelled)], logits[len(labelled) : len(labelled) + len(strong)]
         supervised = objective.supervised_loss(logits_lK, label_l)
         unlabelled = objective.unlabelled_loss(strong_bK, self.world.share(said.label_B), self.world.share(weight_B))
@@ -120,21 +128,24 @@ class Criterion:
             return None
         return draw_mix(self.config.mixing, clips, len(self.frames), self.student.encoder.patches, generator)
 
-    def student_logits(self, labelled: Tensor, strong: Tensor, clean_BTCHW: Tensor, mix: Mix | None) -> Tensor:
+    def student_logits(
+        self, labelled: Tensor, strong: Tensor, clean_STCHW: Tensor, mix: Mix | None, rows_S: Tensor
+    ) -> Tensor:
         """Logits of labelled, strong and, where there is a mix, mixed clips, from one forward pass.
 
         Args:
             labelled: own labelled frames (l, T, C, H, W).
             strong: own strong frames (b, T, C, H, W).
-            clean_BTCHW: the joined strong frames without channel dropout, which partners are taken from.
+            clean_STCHW: strong frames without channel dropout, which partners are taken from.
             mix: the joined draw.
+            rows_S: which of the joined clips they are of.
         """
         self.world.spread_seeds()
         if mix is None:
             with self.autocast():
                 return self.forward(torch.cat([labelled, strong]))
         clips = len(strong)
-        clean, own_mix = partners_of_share(clean_BTCHW, mix, self.frames, self.world)
+        partners, own_mix = partners_of_share(clean_STCHW, rows_S, mix, self.frames, self.world)
 
         def mixed(tokens: list[Tensor]) -> list[Tensor]:
             out = []
@@ -144,7 +155,7 @@ class Criterion:
             return out
 
         with self.autocast():
-            return self.forward(torch.cat([labelled, strong, clean]), mixed)
+            return self.forward(torch.cat([labelled, strong, partners]), mixed)
 
 
 def _detached(**values: Tensor) -> dict[str, Tensor]:

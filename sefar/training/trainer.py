@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from sefar.config import TrainConfig
-from sefar.data.batch import Batch
+from sefar.data.batch import Batch, Share
 from sefar.data.frame_estimate import announce_fill, distinct_windows
 from sefar.data.loaders import BatchSource, ClipReader, open_store
 from sefar.data.scopes import Scope
@@ -82,6 +82,7 @@ class Trainer:
             sampling=config.sampling,
             views=config.views,
             seed=config.seed,
+            share=self._share if self.world.size > 1 else None,
             scale_on_device=self.device.type == "cuda",
         )
         with torch.random.fork_rng(devices=[]):
@@ -152,7 +153,7 @@ class Trainer:
         with closing(batches), torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             for _ in range(len(numbers) // accumulate):
                 wait_from = time.perf_counter()
-                micro_batches = [next(batches) for _ in range(accumulate)]
+                micro_batches = self.world.agreed(lambda: [next(batches) for _ in range(accumulate)], self.device)
                 waited += time.perf_counter() - wait_from
                 rate = self.train_step(micro_batches)
         if self.device.type == "cuda":
@@ -209,6 +210,13 @@ class Trainer:
         if self.on_step is not None:
             self.on_step(self.step)
         return rate
+
+    def _share(self, number: int) -> Share | None:
+        """What this process reads of micro-batch `number`, by the draw that its step will make."""
+        seed = derived_seed(self.config.seed, *divmod(number, self.config.optim.accumulate))
+        loader = self.config.loader
+        mix = self.criterion.draw_mix(loader.unlabelled, torch.Generator().manual_seed(seed))
+        return self.world.needs(loader.labelled, loader.unlabelled, mix)
 
     def _gradients_shared(self, *, last: bool) -> AbstractContextManager[object]:
         """Gradients cross between processes once a step, with the last micro-batch."""

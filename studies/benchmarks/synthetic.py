@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,21 @@ def synthetic_trainer(
                 parameter.copy_(0.02 * torch.randn(parameter.shape, generator=generator))
     trainer._make_teacher()
     return trainer
+
+
+def share_of(trainer: Trainer, batch: Batch) -> Batch:
+    """What the trainer's process reads of a whole batch for its next step."""
+    share = trainer._share(trainer.step)
+    if share is None:
+        return batch
+    assert batch.weak_BTCHW is not None and batch.strong_BTCHW is not None
+    return replace(
+        batch,
+        labelled_LTCHW=batch.labelled_LTCHW[share.labelled],
+        weak_BTCHW=batch.weak_BTCHW[share.weak],
+        strong_BTCHW=batch.strong_BTCHW[share.strong],
+        share=share,
+    )
 
 
 def synthetic_batch(config: TrainConfig, *, seed: int = 0, classes: int = CLASSES) -> Batch:

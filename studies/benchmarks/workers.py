@@ -1,7 +1,8 @@
 """One and two data-parallel workers with one thread each: what the second is worth, and what crosses between them.
 
 Two processes of a gloo group take turns: rank 0 alone, then both, each with as many clips; and both with the clips of
-one. Between turns the other waits at a barrier.
+one. Between turns the other waits at a barrier. How much longer both take where each is on its own is the machine's
+doing: cores share caches, memory and a power limit.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from sefar.training.distributed import World
 from sefar.training.heap import keep_heap
 from studies.benchmarks.cost_model import model_case
 from studies.benchmarks.findings import Case, Figure, Findings, Options
-from studies.benchmarks.synthetic import step_config, synthetic_batch, synthetic_trainer
+from studies.benchmarks.synthetic import share_of, step_config, synthetic_batch, synthetic_trainer
 
 ALONE, WEAK, STRONG = "1 worker", "2 workers, each with as many clips", "2 workers that share the clips"
+APART = "2 processes at once that share nothing"
 COMMUNICATION = "what crosses in a step, by itself"
 LABELLED = 6
 TIMEOUT = timedelta(minutes=10)
@@ -48,13 +50,16 @@ def run(options: Options) -> Findings:
         ALONE,
         notes=(f"Gradients of {gradient_bytes / 1e6:.2f} MB cross between the workers in every step.",),
     )
-    clips_per_second = {way: f"{n * clips / case.median(way):.3g}" for way, n in ((ALONE, 1), (WEAK, 2), (STRONG, 1))}
+    clips_per_second = {
+        way: f"{n * clips / case.median(way):.3g}" for way, n in ((ALONE, 1), (APART, 2), (WEAK, 2), (STRONG, 1))
+    }
     case.columns["clips/s"] = clips_per_second
     case.columns["processor ms of a worker"] = {w: f"{1000 * statistics.median(s):.3g}" for w, s in processor.items()}
     share = sum(seconds[COMMUNICATION]) / sum(seconds[WEAK])
     figures = [
         # as many clips a worker: the second doubles the work done where the step takes no longer
         Figure(name="workers_efficiency", value=case.ratio(WEAK), least=0.9),
+        Figure(name="workers_machine_efficiency", value=case.ratio(APART)),
         Figure(name="workers_strong_efficiency", value=case.ratio(STRONG) / 2),
         # what a worker computes, whether or not the machine has a core for each
         Figure(
@@ -79,7 +84,7 @@ def _worker(rank: int, meeting: str, folder: Path, repeats: int, out: Any) -> No
     parameters = [p.numel() for p in trainers[WEAK].student.parameters()]
     gradients = torch.zeros(sum(parameters))
     features = torch.zeros(len(batches[WEAK].clip_ids), trainers[WEAK].student.fc.in_features)
-    seconds: dict[str, list[float]] = {way: [] for way in [*trainers, COMMUNICATION]}
+    seconds: dict[str, list[float]] = {way: [] for way in (ALONE, APART, WEAK, STRONG, COMMUNICATION)}
     processor: dict[str, list[float]] = {way: [] for way in seconds}
     for repeat in range(-2, repeats):
         for way in seconds:
@@ -88,8 +93,10 @@ def _worker(rank: int, meeting: str, folder: Path, repeats: int, out: Any) -> No
             if way == COMMUNICATION:
                 joint.join(features)
                 joint.mean(gradients)
-            elif way != ALONE or rank == 0:
-                trainers[way].train_step([batches[way]])
+            elif way == APART or (way == ALONE and rank == 0):
+                trainers[ALONE].train_step([batches[ALONE]])
+            elif way != ALONE:
+                trainers[way].train_step([share_of(trainers[way], batches[way])])
             if way != ALONE:
                 dist.barrier()  # a step has ended when both have
             if repeat >= 0:

@@ -186,3 +186,12 @@ def test_only_a_position_moves_along_the_longer_side() -> None:
 def test_a_view_has_a_size() -> None:
     with pytest.raises(ConfigError, match=r"^views\.size: expected an integer ≥ 1, got 0$"):
         ViewConfig(size=0, short_side=(0, 0))
+
+
+def test_channel_dropout_of_some_clips_is_that_of_their_batch() -> None:
+    frames = torch.rand(6, 3, 3, 2, 2)
+    rows = torch.tensor([1, 2, 5])
+    whole, part = (torch.Generator().manual_seed(1) for _ in range(2))
+    expected = drop_channels(frames, (1, 2), 0.5, whole)[rows]
+    assert torch.equal(drop_channels(frames[rows], (1, 2), 0.5, part, part=(rows, 6)), expected)
+    assert torch.equal(whole.get_state(), part.get_state())

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sefar.data.augment import Crop, ViewConfig, draw_crops
-from sefar.data.batch import Batch, Squares
+from sefar.data.batch import Batch, Share, Squares
 from sefar.data.loaders import BatchSource, ClipReader, LoaderConfig, cycled, open_store
 from sefar.data.sampling import SamplingConfig, sample_frames
 from sefar.errors import ConfigError, DecodeError
@@ -87,6 +87,25 @@ def test_shapes_and_contents() -> None:
         assert (views[:, 0, 2, 0, 0] % 100).tolist() == [10 * n % 100 for n in clips]
     assert torch.equal(batch.weak_BTCHW[:, 0, 2, 0, 0] % 100, batch.strong_BTCHW[:, 0, 2, 0, 0] % 100)
     assert not torch.equal(batch.weak_BTCHW, batch.strong_BTCHW)
+
+
+@pytest.mark.parametrize("mode", ["slots", "local"])
+@pytest.mark.parametrize("on_device", [False, True])
+def test_a_share_is_rows_of_the_whole_batch_and_nothing_else_is_read(mode: str, on_device: bool) -> None:
+    share = Share(np.array([1]), np.array([2, 3]), np.array([0, 2, 3]))
+    fields: dict[str, Any] = {"sampling": SamplingConfig(mode=mode), "scale_on_device": on_device}
+    whole = make_source(**fields).batch(5, with_unlabelled=True).to(torch.device("cpu"))
+    source = make_source(share=lambda number: share if number == 5 else None, **fields)
+    part = source.batch(5, with_unlabelled=True).to(torch.device("cpu"))
+    assert part.share is share and part.clip_ids == whole.clip_ids and torch.equal(part.label_L, whole.label_L)
+    assert whole.weak_BTCHW is not None and part.weak_BTCHW is not None
+    assert whole.strong_BTCHW is not None and part.strong_BTCHW is not None
+    assert torch.equal(part.labelled_LTCHW, whole.labelled_LTCHW[[1]])
+    assert torch.equal(part.weak_BTCHW, whole.weak_BTCHW[[2, 3]])
+    assert torch.equal(part.strong_BTCHW, whole.strong_BTCHW[[0, 2, 3]])
+    numbers = [clip.removeprefix("clip") for clip in whole.clip_ids]
+    asked = [path for path, _, _ in source.unlabelled.store.asked]  # type: ignore[attr-defined]
+    assert asked == [numbers[n] for n in (1, 4, 5, 2, 4, 5)]
 
 
 def test_a_batch_is_a_function_of_seed_and_number() -> None:

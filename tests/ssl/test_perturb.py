@@ -116,3 +116,12 @@ def test_no_kind_draws_at_strength_0() -> None:
         frames = numbered(2)
         assert torch.equal(perturb(frames, FRAMES, PerturbConfig(kind=kind, strength=0), generator), frames)
         assert torch.equal(generator.get_state(), before), kind
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_some_clips_are_perturbed_as_in_their_batch(kind: str) -> None:
+    frames, rows, config = numbered(6), torch.tensor([1, 2, 5]), PerturbConfig(kind=kind, strength=0.6)
+    whole, part = (torch.Generator().manual_seed(1) for _ in range(2))
+    expected = perturb(frames, FRAMES, config, whole)[rows]
+    assert torch.equal(perturb(frames[rows], FRAMES, config, part, part=(rows, 6)), expected)
+    assert torch.equal(whole.get_state(), part.get_state())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -13,7 +14,7 @@ import torch.multiprocessing as mp
 
 from sefar.config import TrainConfig
 from sefar.data.scopes import Scope
-from sefar.errors import ConfigError, TrainingError
+from sefar.errors import ConfigError, DecodeError, TrainingError
 from sefar.models.granularity import SefarNet
 from sefar.recipes import METHODS
 from sefar.ssl.mixing import Mix
@@ -52,9 +53,10 @@ def ready(config: TrainConfig, scope: Scope, world: World) -> Trainer:
 def outcome(config: TrainConfig, scope: Scope, world: World) -> dict[str, Any]:
     """Gradients of a full step after a supervised one, then the state and the report after an epoch of two."""
     trainer = ready(config, scope, world)
-    trainer.train_step([trainer.source.batch(0, with_unlabelled=False)])
     accumulate = config.optim.accumulate
-    trainer.train_step([trainer.source.batch(n, with_unlabelled=True) for n in range(2 * accumulate, 3 * accumulate)])
+    trainer.train_step([trainer.source.batch(trainer.step * accumulate, with_unlabelled=False)])
+    numbers = range(trainer.step * accumulate, (trainer.step + 1) * accumulate)
+    trainer.train_step([trainer.source.batch(n, with_unlabelled=True) for n in numbers])
     gradients = {name: cast(torch.Tensor, p.grad).clone() for name, p in trainer.student.named_parameters()}
     report = trainer.train_epoch().to_dict()
     numbers = {k: v for k, v in report.items() if not k.endswith(("seconds", "per_second", "mib"))}
@@ -83,6 +85,17 @@ def failures(config: TrainConfig, scope: Scope, world: World) -> list[Any]:
         world.first(fail, torch.device("cpu"))
     except ConfigError as error:
         found.append(str(error))
+
+    def read() -> int:
+        if world.rank == 1:
+            raise DecodeError("b.mp4: does not decode")
+        return 1
+
+    try:
+        world.agreed(read, torch.device("cpu"))
+    except DecodeError as error:
+        found.append(str(error))
+    assert world.agreed(lambda: world.rank, torch.device("cpu")) == world.rank
     trainer.close()
     return found
 
@@ -154,10 +167,11 @@ def test_two_processes_equal_one_on_the_joined_batch(
 def test_what_goes_wrong_on_one_stops_both(configs: list[TrainConfig], tiny_scope: Scope, two: list[Any]) -> None:
     trainer = Trainer(configs[0], tiny_scope, device="cpu")
     clips = trainer.source.batch(0, with_unlabelled=False).clip_ids
-    for _, (message, clip_ids, error) in two:
+    for _, (message, clip_ids, error, unread) in two:
         assert message.startswith("the loss is not finite at step 0 (epoch 0)")
         assert clip_ids == clips
         assert error == "no such thing"
+        assert unread == "b.mp4: does not decode"
 
 
 def test_a_batch_must_divide(tiny_config: TrainConfig, tiny_scope: Scope) -> None:
@@ -174,11 +188,23 @@ def test_shares_are_equal_runs_of_rows() -> None:
 def test_partners_come_from_the_whole_batch_each_granularity_its_own() -> None:
     clean = torch.arange(4)[:, None, None, None, None] * 10 + torch.arange(3)[None, :, None, None, None]
     mix = Mix(0.5, torch.zeros(2, 1, dtype=torch.bool), torch.tensor([[3, 2, 1, 0], [1, 0, 3, 2]]))
-    frames, own = partners_of_share(clean, mix, (1, 2), World(1, 2))
+    frames, own = partners_of_share(clean, torch.arange(4), mix, (1, 2), World(1, 2))
     # clips 2 and 3: their one fine frame from clips 1 and 0, their context from 3 and 2
     assert frames[:, :, 0, 0, 0].tolist() == [[10, 31, 32], [0, 21, 22]]
     assert own.partner_GB.tolist() == [[0, 1], [0, 1]]
-    assert partners_of_share(clean, mix, (1, 2), World())[1] is mix
+    assert partners_of_share(clean, torch.arange(4), mix, (1, 2), World())[1] is mix
+    assert World().needs(4, 4, mix) is None
+    needed = World(0, 2).needs(4, 4, replace(mix, partner_GB=mix.partner_GB[:1]))
+    assert needed is not None
+    assert [rows.tolist() for rows in vars(needed).values()] == [[0, 1], [0, 1], [0, 1, 2, 3]]
+    alone = World(1, 2).needs(2, 4, None)  # nothing is mixed
+    assert alone is not None and [rows.tolist() for rows in vars(alone).values()] == [[1], [2, 3], [2, 3]]
+    # of clips 0 and 2 alone, frames of clip 0's share: its partner is clip 2, clip 1 has its own row there
+    some = replace(mix, partner_GB=torch.tensor([[2, 0, 3, 1]]).expand(2, -1))
+    frames, _ = partners_of_share(clean[[0, 2]], torch.tensor([0, 2]), some, (1, 2), World(0, 2))
+    assert frames[:, :, 0, 0, 0].tolist() == [[20, 21, 22], [0, 1, 2]]
+    with pytest.raises(ValueError, match=r"lacks strong views that its clips are mixed with"):
+        partners_of_share(clean[[0, 1]], torch.tensor([0, 1]), some, (1, 2), World(0, 2))
 
 
 def test_processes_draw_apart() -> None:

@@ -48,7 +48,7 @@ def drawn(trainer: Trainer) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, M
 def test_slices_of_the_one_forward_pass_equal_three_of_their_own(trainer: Trainer) -> None:
     labelled, strong, clean, mix = drawn(trainer)
     net = trainer.student.eval()
-    logits = trainer.criterion.student_logits(labelled, strong, clean, mix)
+    logits = trainer.criterion.student_logits(labelled, strong, clean, mix, torch.arange(len(strong)))
     assert len(logits) == len(labelled) + 2 * len(strong)
     own, other = net.embed(strong), net.embed(clean)
     tokens = [mix_tokens(a, b, mix, g) for g, (a, b) in enumerate(zip(own, other, strict=True))]
@@ -61,7 +61,8 @@ def test_slices_of_the_one_forward_pass_equal_three_of_their_own(trainer: Traine
         tokens = [mix_tokens(a, b, mix, g) for g, (a, b) in enumerate(zip(first, second, strict=True))]
         assert (net.fc(net.features(tokens)) - mixed).abs().max() > 1e-3
     assert torch.equal(
-        trainer.criterion.student_logits(labelled, strong, clean, None), net(torch.cat([labelled, strong]))
+        trainer.criterion.student_logits(labelled, strong, clean, None, torch.arange(len(strong))),
+        net(torch.cat([labelled, strong])),
     )
 
 

@@ -19,7 +19,7 @@ import torch.distributed as dist
 
 from sefar.config import TrainConfig
 from sefar.data.scopes import Scope
-from sefar.errors import CheckpointError, ConfigError, SefarError, TrainingError
+from sefar.errors import CheckpointError, ConfigError, DataError, DecodeError, SefarError, TrainingError
 from sefar.training import run
 from sefar.training import team as module
 from sefar.training.run import train_in_folder
@@ -95,9 +95,19 @@ class ScopeAbroad(Scope):
 
 def without_clips(*fields: Any) -> Scope:
     """As for a process that alone cannot read its clips."""
-    module.ALONE_SECONDS = 0.5
     scope = Scope(*fields)
     return dataclasses.replace(scope, labelled=scope.labelled.assign(path="gone.mp4"))
+
+
+def failing(*fields: Any) -> Scope:
+    """A process that alone fails amid a step."""
+
+    def fail(*_: Any) -> float:
+        raise DataError("no step here")
+
+    module.ALONE_SECONDS = 0.5
+    module.Trainer.train_step = fail  # type: ignore[method-assign]
+    return Scope(*fields)
 
 
 def no_scope(*_: Any) -> Scope:
@@ -115,9 +125,18 @@ def test_an_error_of_one_process_alone_ends_the_run(
 ) -> None:
     """The others would wait for its part of the step until the group's timeout."""
     died = pytest.raises(TrainingError, match=r"^1 of 2 processes of the run died \(exit code 1\)")
-    with closing(Team(config, abroad(tiny_scope, without_clips), processes=2)) as team, died:
+    with closing(Team(config, abroad(tiny_scope, failing), processes=2)) as team, died:
         team.train_epoch()
-    assert "process 1 of 2: gone.mp4: no such file" in capfd.readouterr().err
+    assert "process 1 of 2: no step here" in capfd.readouterr().err
+
+
+def test_a_clip_that_one_process_alone_cannot_read_ends_the_run_by_its_name(
+    config: TrainConfig, tiny_scope: Scope, capfd: pytest.CaptureFixture
+) -> None:
+    unread = pytest.raises(DecodeError, match=r"^gone\.mp4: no such file")
+    with closing(Team(config, abroad(tiny_scope, without_clips), processes=2)) as team, unread:
+        team.train_epoch()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_process_that_dies_at_its_start_is_no_wait(config: TrainConfig, tiny_scope: Scope) -> None:
