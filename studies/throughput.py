@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import logging
 import os
 import shlex
@@ -34,15 +35,17 @@ from studies.results.store import ResultStore  # noqa: E402
 from studies.results.throughput_table import case_table, figure_line, throughput_page  # noqa: E402
 
 BENCHMARKS = {
-    "step": "studies.benchmarks.step",
-    "passes": "studies.benchmarks.passes",
     "decode": "studies.benchmarks.decode",
-    "loader": "studies.benchmarks.loader",
-    "trial": "studies.engine.trial_benchmark",
-    "workers": "studies.benchmarks.workers",
     "store": "studies.benchmarks.store",
     "search": "studies.engine.replay",
+    "trial": "studies.engine.trial_benchmark",
+    "workers": "studies.benchmarks.workers",
+    # from here on this process keeps the memory that it frees
+    "loader": "studies.benchmarks.loader",
+    "step": "studies.benchmarks.step",
+    "passes": "studies.benchmarks.passes",
 }
+"""In the order in which they run."""
 
 
 def names(text: str) -> list[str]:
@@ -77,8 +80,36 @@ def run(flags: argparse.Namespace) -> None:
     Raises:
         DataError: a package is missing, or the table cannot be written.
     """
+    check(flags)
     device, store = str(choose_device(flags.device)), ResultStore(flags.store, create=True)
     found: list[Findings] = []
+    try:
+        measure(flags, device, store, found)
+    finally:  # what has been measured is told even where what came after has failed
+        for figure in (figure for findings in found for figure in findings.figures):
+            print(figure_line(figure), flush=True)
+
+
+def check(flags: argparse.Namespace) -> None:
+    """Find what would fail after minutes.
+
+    Raises:
+        DataError: OpenCV is missing, the table cannot be written, or there are no curves.
+    """
+    if "decode" in flags.only and importlib.util.find_spec("cv2") is None:
+        raise DataError("decode needs OpenCV: pip install '.[dev]' brings it; or leave it out with --only")
+    if flags.table and not os.access(flags.table if flags.table.exists() else flags.table.parent, os.W_OK):
+        raise DataError(f"--table {flags.table}: cannot be written; name a file in a folder that exists")
+    if "search" in flags.only:
+        importlib.import_module("studies.engine.curves").read_curves(flags.curves)
+
+
+def measure(flags: argparse.Namespace, device: str, store: ResultStore, found: list[Findings]) -> None:
+    """Run the benchmarks one after another and write the table.
+
+    Raises:
+        DataError: a package is missing, or the table cannot be written.
+    """
     for name in (name for name in BENCHMARKS if name in flags.only):
         with tempfile.TemporaryDirectory(prefix="sefar-throughput-") as folder:
             options = Options(
@@ -98,8 +129,6 @@ def run(flags: argparse.Namespace) -> None:
             flags.table.write_text(throughput_page(found, command=command), encoding="utf-8")
         except OSError as error:
             raise DataError(f"--table {flags.table}: cannot be written ({error.strerror})") from error
-    for figure in (figure for findings in found for figure in findings.figures):
-        print(figure_line(figure), flush=True)
 
 
 def main() -> None:

@@ -74,6 +74,11 @@ def draw_crops(config: ViewConfig, granularities: int, rng: np.random.Generator,
     return crops * granularities if config.shared_spatial else crops
 
 
+def crop_draws(config: ViewConfig, granularities: int) -> int:
+    """Numbers that `draw_crops` takes from its generator."""
+    return 4 * (1 if config.shared_spatial else granularities)
+
+
 def evaluation_crop(config: ViewConfig, position: float) -> Crop:
     """The deterministic crop of evaluation, `position` in [0, 1] along the long side (½: the centre)."""
     return Crop(2 * config.size / sum(config.short_side), 0.5, 0.5, False, position)

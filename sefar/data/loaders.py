@@ -21,10 +21,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from sefar.data.augment import Crop, ViewConfig, cut, draw_crops, scale
+from sefar.data.augment import Crop, ViewConfig, crop_draws, cut, draw_crops, scale
 from sefar.data.batch import Batch, Share, Squares
 from sefar.data.framestore import ENCODINGS, FrameStore
-from sefar.data.sampling import SamplingConfig, sample_frames
+from sefar.data.sampling import SamplingConfig, frame_draws, sample_frames
 from sefar.errors import ConfigError, nearest
 
 
@@ -170,15 +170,18 @@ class BatchSource:
         self, clips: ClipReader, rows: np.ndarray, rng: np.random.Generator, wanted: np.ndarray | None, *, flip: bool
     ) -> Tensor | Squares:
         views: list[Any] = []
-        read = set(range(len(rows)) if wanted is None else wanted.tolist())
-        for position, row in enumerate(rows):
-            crops = draw_crops(self.views, len(clips.sampling.frames_per_granularity), rng, flip=flip)
-            if position not in read:
-                sample_frames(1, clips.sampling, rng)  # draws as often for any clip
-            elif self.scale_on_device:
+        granularities = len(clips.sampling.frames_per_granularity)
+        draws = crop_draws(self.views, granularities) + frame_draws(clips.sampling)
+        before = 0  # positions whose numbers are drawn
+        for position in range(len(rows)) if wanted is None else wanted.tolist():
+            rng.random(draws * (position - before))  # those of clips that other processes read
+            before, row = position + 1, rows[position]
+            crops = draw_crops(self.views, granularities, rng, flip=flip)
+            if self.scale_on_device:
                 views += clips.squares(row, crops, rng)
             else:
                 views.append(clips.view(row, crops, self.views.size, rng))
+        rng.random(draws * (len(rows) - before))
         if self.scale_on_device:
             return Squares.of(views, frames=sum(clips.sampling.frames_per_granularity), size=self.views.size)
         return torch.stack(views)

@@ -84,6 +84,12 @@ def sample_frames(
     return _within(slots, num_frames / sum(config.frames_per_granularity), num_frames, rng, offset)
 
 
+def frame_draws(config: SamplingConfig) -> int:
+    """Numbers that `sample_frames` takes from its generator, whatever the clip."""
+    *fine, context = config.frames_per_granularity
+    return len(fine) + context if config.mode == "local" else sum(config.frames_per_granularity)
+
+
 def _within(
     slot: np.ndarray, slot_frames: float, num_frames: int, rng: np.random.Generator | None, offset: float
 ) -> np.ndarray:

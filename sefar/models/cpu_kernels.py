@@ -26,11 +26,11 @@ FEW = 20480  # numbers of an input: torch keeps convolutions of a single picture
 def takes(x: Tensor) -> bool:
     """Whether these kernels are for the tensor: float32 on a CPU, eager, outside autocast, oneDNN at hand."""
     return (
-        x.device.type == "cpu"
+        not torch.compiler.is_compiling()  # first, for a compiler cannot look into what follows
+        and x.device.type == "cpu"
         and x.dtype == torch.float32
         and bool(torch.backends.mkldnn.enabled)
         and torch.backends.mkldnn.is_available()
-        and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
     )
 
@@ -42,7 +42,8 @@ def linear(x: Tensor, weight_OK: Tensor, bias_O: Tensor) -> Tensor:
     rows_MK = x.reshape(-1, x.shape[-1]).contiguous()
     # as they lie, the rows are a channels-last picture (batch, channels, height, width) of one column
     pixels_1KM1 = rows_MK[None, :, None].permute(0, 3, 1, 2)
-    out_1OM1 = F.conv2d(pixels_1KM1, weight_OK[:, :, None, None], bias_O)
+    # a kernel of one pixel has no gaps to widen, but torch takes undilated ones from oneDNN where it has one thread
+    out_1OM1 = F.conv2d(pixels_1KM1, weight_OK[:, :, None, None], bias_O, dilation=(1, 2))
     return out_1OM1.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
 
 

@@ -7,7 +7,7 @@ import functools
 import sys
 
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # glibc's malloc.h
-NEVER = 2**31 - 1
+NEVER = -1  # as a threshold
 
 
 @functools.cache

@@ -92,15 +92,7 @@ class Criterion:
         weight_B = self.weighting.weights(said.confidence_B, said.spread_B, said.label_B)
         mix = self.draw_mix(len(weight_B), generator)
         clips = len(weight_B)
-        rows_S = own_b = torch.arange(clips)
-        if batch.share is not None:
-            rows_S, own_b = torch.from_numpy(batch.share.strong), self.world.share(own_b)
-        clean = perturb(
-            normalise(batch.strong_BTCHW), self.frames, self.config.perturb, generator, part=(rows_S, clips)
-        )
-        # strong views of other processes' clips are there for the mixing alone
-        own = clean if batch.share is None else clean[places_of(rows_S, clips)[own_b].to(clean.device)]
-        strong = drop_channels(own, self.frames, self.config.views.channel_dropout, generator, part=(own_b, clips))
+        strong, clean, rows_S = self.strong_views(batch, batch.strong_BTCHW, clips, generator)
         logits = self.student_logits(labelled, strong, clean, mix, rows_S)
         logits_lK, strong_bK = logits[: len(labelled)], logits[len(labelled) : len(labelled) + len(strong)]
         supervised = objective.supervised_loss(logits_lK, label_l)
@@ -121,6 +113,19 @@ class Criterion:
             labelled_top1=_top1(logits_lK, label_l),
         )
         return StepLoss(total, parts, said, weight_B)
+
+    def strong_views(
+        self, batch: Batch, strong_STCHW: Tensor, clips: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Own strong frames (b, T, C, H, W); all at hand without channel dropout, and which of `clips` they are of."""
+        rows_S = own_b = torch.arange(clips)
+        if batch.share is not None:
+            rows_S, own_b = torch.from_numpy(batch.share.strong), self.world.share(own_b)
+        clean = perturb(normalise(strong_STCHW), self.frames, self.config.perturb, generator, part=(rows_S, clips))
+        # strong views of other processes' clips are there for the mixing alone
+        own = clean if batch.share is None else clean[places_of(rows_S, clips)[own_b].to(clean.device)]
+        strong = drop_channels(own, self.frames, self.config.views.channel_dropout, generator, part=(own_b, clips))
+        return strong, clean, rows_S
 
     def draw_mix(self, clips: int, generator: torch.Generator) -> Mix | None:
         """Draw the mixing of the joined unlabelled clips; None where nothing is mixed."""

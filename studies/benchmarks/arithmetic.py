@@ -65,7 +65,9 @@ def peak_bytes(work: Callable[[], object], device: str = "cpu") -> int:
     return peak
 
 
-def matrix_products(config: TrainConfig, clips: int, device: str = "cpu") -> tuple[dict[str, Side], dict[str, float]]:
+def matrix_products(
+    config: TrainConfig, clips: int, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> tuple[dict[str, Side], dict[str, float]]:
     """The matrix products of a block as they are on so many clips, and a large square one.
 
     Returns:
@@ -83,24 +85,27 @@ def matrix_products(config: TrainConfig, clips: int, device: str = "cpu") -> tup
     }
     sides: dict[str, Side] = {}
     for name, (m, k, n) in shapes.items():
-        a, b, out = (torch.randn(*shape, device=device) for shape in ((m, k), (k, n), (m, n)))
+        a, b, out = (torch.randn(*shape, device=device, dtype=dtype) for shape in ((m, k), (k, n), (m, n)))
         sides[name] = partial(torch.mm, a, b, out=out)
-        if device == "cpu":
+        if device == "cpu" and dtype == torch.float32:
             sides[f"{name}, oneDNN"] = partial(linear, a, b.t().contiguous(), torch.zeros(n))
     return sides, {name: 2.0 * m * k * n for name, (m, k, n) in shapes.items()}
 
 
-def matrix_rate(config: TrainConfig, clips: int, *, repeats: int, device: str = "cpu") -> tuple[float, float]:
+def matrix_rate(
+    config: TrainConfig, clips: int, *, repeats: int, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> tuple[float, float]:
     """FLOP/s of the products of a block, with the same clips a call as the step has, and of a large square product.
 
     On a CPU each product counts as fast as the faster of MKL (`torch.mm`) and oneDNN makes it.
 
-    A block has two qkv products, three projections (one of them after the temporal attention), and the MLP's two.
+    A block has two qkv products, two projections (the temporal one has become one with `temporal_fc`), and the MLP's
+    two.
     """
-    sides, flops = matrix_products(config, clips, device)
+    sides, flops = matrix_products(config, clips, device, dtype)
     found = {name: statistics.median(s) for name, s in in_turns(sides, repeats, device=device).items()}
     for name in flops:
         found[name] = min(found[name], found.get(f"{name}, oneDNN", math.inf))
-    counts = {"qkv": 2, "proj": 3, "mlp in": 1, "mlp out": 1}
+    counts = {"qkv": 2, "proj": 2, "mlp in": 1, "mlp out": 1}
     total = sum(count * flops[name] for name, count in counts.items())
     return total / sum(count * found[name] for name, count in counts.items()), flops["square"] / found["square"]

@@ -13,6 +13,7 @@ import numpy as np
 from sefar.data import framestore
 from sefar.data.decode import decode_clip, decode_frames
 from sefar.data.framestore import FrameStore
+from studies.benchmarks.children import Children
 from studies.benchmarks.findings import Case
 from studies.benchmarks.reading import SHORT_SIDE
 
@@ -27,14 +28,12 @@ def cold_case(folder: Path, paths: list[str]) -> Case:
         out, barrier = context.Queue(), context.Barrier(processes + 1)
         root = str(folder / f"cold-{processes}")
         made = [context.Process(target=_fill, args=(root, paths, seed, barrier, out)) for seed in range(processes)]
-        for process in made:
-            process.start()
-        barrier.wait()
-        started = time.perf_counter()
-        decoded = sum((out.get() for _ in made), Counter[str]())
-        seconds[f"{processes} process{'es' if processes > 1 else ''}"] = [(time.perf_counter() - started) / len(paths)]
-        for process in made:
-            process.join()
+        with Children(made, barrier) as children:
+            children.meet()
+            started = time.perf_counter()
+            decoded = sum((children.get(out) for _ in made), Counter[str]())
+            took = time.perf_counter() - started
+        seconds[f"{processes} process{'es' if processes > 1 else ''}"] = [took / len(paths)]
         each = " or ".join(str(count) for count in sorted({decoded[path] for path in paths}))
         notes.append(f"Decodes of a clip by {processes} process{'es' if processes > 1 else ''}: {each}.")
     return Case(

@@ -28,6 +28,8 @@ class Assumptions:
     Attributes:
         flops_per_clip: of a whole step, per labelled or unlabelled clip.
         gradient_bytes: that cross in a step.
+        views_per_clip: that a process reads for each of its clips: of unlabelled ones the weak and the strong view, and
+            the strong view of the clip that it is mixed with, which is mostly another process's.
         clips: per GPU and step, labelled and unlabelled.
         rate: FLOP/s that a GPU reaches.
         inside_bytes_per_second: of the link within a node, each way.
@@ -37,6 +39,7 @@ class Assumptions:
 
     flops_per_clip: float
     gradient_bytes: float
+    views_per_clip: float
     clips: int = 64
     rate: float = 0.35 * 990e12
     inside_bytes_per_second: float = 400e9
@@ -83,10 +86,13 @@ def counted(size: str = "vit_b_224") -> Assumptions:
         with torch.no_grad():
             net(frames(unlabelled))
         net(frames(labelled + 2 * unlabelled)).sum().backward()  # labelled, strong, mixed
-        net.embed(frames(unlabelled))[0].sum().backward()  # what strong clips are mixed with
 
     work = count_flops(step) / (labelled + unlabelled)
-    return Assumptions(flops_per_clip=work, gradient_bytes=4 * sum(p.numel() for p in net.parameters()))
+    return Assumptions(
+        flops_per_clip=work,
+        gradient_bytes=4 * sum(p.numel() for p in net.parameters()),
+        views_per_clip=(labelled + 3 * unlabelled) / (labelled + unlabelled),
+    )
 
 
 def model_case(assumed: Assumptions | None = None) -> Case:
@@ -97,6 +103,7 @@ def model_case(assumed: Assumptions | None = None) -> Case:
     efficiency = {n: f"{compute_seconds(assumed) / step_seconds(assumed, g):.0%}" for g, n in names.items()}
     exchange = {n: f"{1000 * exchange_seconds(assumed, g):.1f} ms" for g, n in names.items()}
     rate = {n: f"{g * assumed.clips / step_seconds(assumed, g):.0f}" for g, n in names.items()}
+    views = {n: f"{assumed.views_per_clip * assumed.clips / step_seconds(assumed, g):.0f}" for g, n in names.items()}
     return Case(
         "MODEL, not measured: a step of ViT-B at 224 px with 64 clips a GPU",
         seconds,
@@ -108,5 +115,10 @@ def model_case(assumed: Assumptions | None = None) -> Case:
             f"TFLOP/s of a GPU, {assumed.inside_bytes_per_second / 1e9:.0f} GB/s within a node of {INSIDE} and "
             f"{assumed.between_bytes_per_second / 1e9:.0f} GB/s a GPU between nodes.",
         ),
-        columns={"clips/s": rate, "exchange of gradients": exchange, "efficiency": efficiency},
+        columns={
+            "clips/s": rate,
+            "exchange of gradients": exchange,
+            "efficiency": efficiency,
+            "views read/s by a GPU": views,
+        },
     )

@@ -19,6 +19,7 @@ from sefar.data.scopes import load_scope
 from sefar.recipes import recipe
 from sefar.training.heap import keep_heap
 from sefar.training.trainer import Trainer
+from studies.benchmarks.children import Children
 from studies.benchmarks.clips import KEY_FRAMES, make_clips
 from studies.benchmarks.findings import Case, Figure, Findings, Options
 from studies.benchmarks.reading import SAMPLING, SHORT_SIDE, VIEWS
@@ -31,6 +32,7 @@ TWO_PROCESSES = "2 processes, batches not handed over"
 
 def run(options: Options) -> Findings:
     """Train on a warm raw store with 0, 1 and 2 workers, and time the making of batches."""
+    keep_heap()  # as training does
     waiting, shares = wait_case(options)
     with threads(1):
         batches = batch_cases(options.folder / "batches", options.repeats(10, 2), options.repeats(7, 2))
@@ -42,8 +44,6 @@ def wait_case(options: Options) -> tuple[Case, dict[int, list[float]]]:
     """Epochs of training at tiny, by workers; and the share of each epoch's time that waited for batches."""
     steps, repeats = options.repeats(20, 6), options.repeats(5, 2)
     trainers = {}
-    if options.device == "cpu":
-        keep_heap()  # as training does
     for workers in WORKERS:
         config = recipe(
             "synthgym_tiny",
@@ -97,19 +97,16 @@ def batch_cases(folder: Path, clips: int, repeats: int) -> list[Case]:
         context = multiprocessing.get_context("spawn")
         barrier = context.Barrier(3)
         halves = [context.Process(target=_half, args=(folder, paths, encoding, repeats, barrier)) for _ in range(2)]
-        for process in halves:
-            process.start()
-        barrier.wait()  # they have started
         seconds: dict[str, list[float]] = {way: [] for way in [*sources, TWO_PROCESSES]}
-        for _ in range(repeats):
-            for way, source in sources.items():
-                seconds[way].append(_take(source, 8) / 8)
-            started = time.perf_counter()
-            barrier.wait()  # go
-            barrier.wait()  # both are done
-            seconds[TWO_PROCESSES].append((time.perf_counter() - started) / 8)
-        for process in halves:
-            process.join()
+        with Children(halves, barrier) as children:
+            children.meet()  # they have started
+            for _ in range(repeats):
+                for way, source in sources.items():
+                    seconds[way].append(_take(source, 8) / 8)
+                started = time.perf_counter()
+                children.meet()  # go
+                children.meet()  # both are done
+                seconds[TWO_PROCESSES].append((time.perf_counter() - started) / 8)
         for source in sources.values():
             source.close()
         cases.append(Case(f"Batches of 2 + 6 clips (14 views), {title}", seconds, "batch", "1 thread"))
@@ -133,6 +130,7 @@ def _take(source: BatchSource, count: int) -> float:
 
 def _half(folder: Path, paths: list[str], encoding: str, repeats: int, barrier: Any) -> None:
     torch.set_num_threads(1)
+    keep_heap()  # as the other sides' process
     source = _source(folder, paths, encoding, workers=0)
     _take(source, 1)
     barrier.wait()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
 import torch
+
+from studies.benchmarks.children import BenchmarkError, Children
 
 Side = Callable[[], object]
 """Does the work of one side once."""
@@ -22,7 +25,7 @@ def synchronise(device: str = "cpu") -> None:
 
 
 def in_turns(sides: Mapping[str, Side], repeats: int, *, device: str = "cpu", warm: int = 1) -> dict[str, list[float]]:
-    """Seconds of each side, a value a repeat; every repeat runs all sides, in an order that turns round.
+    """Seconds of each side, a value a repeat; every repeat runs all sides: two by turns first, more in a drawn order.
 
     Args:
         sides: the ways to do the same.
@@ -31,10 +34,14 @@ def in_turns(sides: Mapping[str, Side], repeats: int, *, device: str = "cpu", wa
         warm: repeats that come first and are not counted.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    names = list(sides)
+    names, rng = list(sides), random.Random(0)
     for repeat in range(-warm, repeats):
-        # the order alternates, or whoever follows the heaviest side would always meet its caches
-        for name in names if repeat % 2 == 0 else reversed(names):
+        # another order each time, or whoever follows the heaviest side would always meet its caches
+        if len(names) > 2:
+            rng.shuffle(names)
+        else:
+            names.reverse()
+        for name in names:
             synchronise(device)
             started = time.perf_counter()
             sides[name]()
@@ -75,26 +82,28 @@ def apart(make: Callable[..., Side], *arguments: object) -> Iterator[Side]:
         arguments: of `make`.
 
     Raises:
-        RuntimeError: the process has ended; what ended it is on its standard error.
+        BenchmarkError: the process has ended; what ended it is on its standard error.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, torch.get_num_threads(), make, arguments))
-    process.start()
-    theirs.close()
+    with Children([process]):
+        theirs.close()
 
-    def turn() -> None:
+        def turn() -> None:
+            try:
+                ours.send(True)
+                ours.recv()
+            except (EOFError, OSError) as error:
+                process.join()
+                raise BenchmarkError(
+                    f"the process of a side ended with exit code {process.exitcode}; what it said is above"
+                ) from error
+
         try:
-            ours.send(True)
-            ours.recv()
-        except (EOFError, OSError) as error:
-            raise RuntimeError("the process of a side has ended, see above") from error
-
-    try:
-        yield turn
-    finally:
-        ours.close()
-        process.join()
+            yield turn
+        finally:
+            ours.close()
 
 
 def _serve(turns: Connection, count: int, make: Callable[..., Side], arguments: tuple[object, ...]) -> None:

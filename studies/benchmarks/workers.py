@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import statistics
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import torch.distributed as dist
 
 from sefar.training.distributed import World
 from sefar.training.heap import keep_heap
+from studies.benchmarks.children import Children
 from studies.benchmarks.cost_model import model_case
 from studies.benchmarks.findings import Case, Figure, Findings, Options
 from studies.benchmarks.synthetic import share_of, step_config, synthetic_batch, synthetic_trainer
@@ -37,11 +39,8 @@ def run(options: Options) -> Findings:
     out = context.Queue()
     arguments = (str(options.folder / "group"), options.folder, repeats, out)
     processes = [context.Process(target=_worker, args=(rank, *arguments)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    seconds, processor, gradient_bytes = out.get(timeout=TIMEOUT.total_seconds())
-    for process in processes:
-        process.join()
+    with Children(processes) as children:
+        seconds, processor, gradient_bytes = children.get(out)
     clips = 4 * LABELLED
     case = Case(
         "A step at tiny by 1 and 2 data-parallel workers with one thread each",
@@ -83,7 +82,7 @@ def _worker(rank: int, meeting: str, folder: Path, repeats: int, out: Any) -> No
     batches = {way: synthetic_batch(trainer.config) for way, trainer in trainers.items()}
     parameters = [p.numel() for p in trainers[WEAK].student.parameters()]
     gradients = torch.zeros(sum(parameters))
-    features = torch.zeros(len(batches[WEAK].clip_ids), trainers[WEAK].student.fc.in_features)
+    features = torch.zeros(trainers[ALONE].config.loader.unlabelled, trainers[WEAK].student.fc.in_features)
     seconds: dict[str, list[float]] = {way: [] for way in (ALONE, APART, WEAK, STRONG, COMMUNICATION)}
     processor: dict[str, list[float]] = {way: [] for way in seconds}
     for repeat in range(-2, repeats):
@@ -104,5 +103,6 @@ def _worker(rank: int, meeting: str, folder: Path, repeats: int, out: Any) -> No
                 processor[way].append(time.process_time() - working)
     if rank == 0:
         out.put((seconds, processor, 4 * sum(parameters)))
-    dist.barrier()
-    dist.destroy_process_group()
+    with suppress(RuntimeError):  # whoever leaves first closes the other's connection
+        dist.barrier()
+        dist.destroy_process_group()

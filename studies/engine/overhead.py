@@ -14,11 +14,13 @@ from typing import Any
 import torch
 
 from sefar.config import TrainConfig
+from sefar.errors import TrainingError
 from sefar.recipes import recipe
+from studies.benchmarks.turns import threads
 from studies.engine.spec import TrialSpec, scope_slug
 from studies.engine.trial_run import RunSettings, TrialRun
 from studies.engine.workload import SefarWorkload, Trains
-from studies.results.schema import DEFAULT
+from studies.results.schema import DEFAULT, FAILED
 from studies.results.store import ResultStore
 
 FOLDER = "SEFAR_OVERHEAD"  # environment variable: where trials write when they worked
@@ -73,6 +75,9 @@ def measure(*, trials: int, epochs: int, workers: int, root: str, function: bool
 
     Returns:
         Seconds of each trial beyond its training.
+
+    Raises:
+        TrainingError: a trial has failed.
     """
     specs = [_spec(seed, epochs, root) for seed in range(trials)]
     TimedWorkload().prepare(TrainConfig.from_dict(specs[0].config))
@@ -81,7 +86,13 @@ def measure(*, trials: int, epochs: int, workers: int, root: str, function: bool
         settings = RunSettings(store=ResultStore(f"{folder}/store", create=True).uri, workload=WORKLOAD)
         started = time.time()
         (_run_functions if function else _run_stage)(specs, settings, workers)
-        return _beyond_training(Path(folder), started)
+        rows = ResultStore(settings.store).trials()
+        for row in rows[rows.status == FAILED].to_dict("records"):
+            raise TrainingError(f"trial {row['trial_id']} of the benchmark failed: {row['error']}")
+        beyond = _beyond_training(Path(folder), started)
+        if len(beyond) != trials:
+            raise TrainingError(f"{trials - len(beyond)} of {trials} trials of the benchmark left no trace")
+        return beyond
 
 
 def _run_stage(specs: list[TrialSpec], settings: RunSettings, workers: int) -> None:
@@ -138,25 +149,20 @@ def _train_function(config: dict[str, Any]) -> None:
     tune.report(result)
 
 
-def measure_writes(*, epochs: int, root: str) -> dict[str, float]:
-    """Train one trial here; what lies between its epochs is the writing of rows, checkpoint and logs.
-
-    Returns:
-        Seconds an epoch, and the share of them in a trial of 60 s with so many epochs.
-    """
+def measure_writes(*, epochs: int, root: str) -> float:
+    """Train one trial here; what lies between its epochs, seconds, is the writing of rows, checkpoint and logs."""
     spec = _spec(0, epochs, root)
     with tempfile.TemporaryDirectory(prefix="sefar-overhead-") as folder:
         os.environ[FOLDER] = folder
         settings = RunSettings(store=ResultStore(f"{folder}/store", create=True).uri, workload=WORKLOAD)
-        torch.set_num_threads(1)
-        trial = TrialRun(spec, settings, 1)
-        while not trial.step()["done"]:
-            pass
-        trial.close()
+        with threads(1):
+            trial = TrialRun(spec, settings, 1)
+            while not trial.step()["done"]:
+                pass
+            trial.close()
         calls = _calls(Path(folder))[0]
     gaps = [after[1] - before[2] for before, after in pairwise(calls)]
-    mean = sum(gaps) / len(gaps)
-    return {"seconds_an_epoch": mean, "share_of_60_seconds": mean * epochs / 60}
+    return sum(gaps) / len(gaps)
 
 
 def _spec(seed: int, epochs: int, root: str) -> TrialSpec:

@@ -19,15 +19,17 @@ class ScopedASHA(FIFOScheduler):
     Args:
         study: the sweep.
         history: what the store holds; it fills the rungs as it did when it ran.
+        grace_epochs: before which none is stopped; None: the study's.
 
     Attributes:
         stopped: trials under way that stop at the epoch they have finished last. Their run ended before the decision
             was made or recorded, and a rung decides but once, so it would let them go on.
     """
 
-    def __init__(self, study: Study, history: list[PastTrial]) -> None:
+    def __init__(self, study: Study, history: list[PastTrial], grace_epochs: int | None = None) -> None:
         super().__init__()
-        self._ashas: dict[str, Any] = {scope: _asha(study) for scope in study.scopes.values}
+        grace_epochs = study.grace_epochs if grace_epochs is None else grace_epochs
+        self._ashas: dict[str, Any] = {scope: _asha(study.epochs, grace_epochs) for scope in study.scopes.values}
         self._specs: dict[str, TrialSpec] = {}
         compared = [past for past in history if past.spec.scope in self._ashas and _compared(past.spec)]
         under_way = sorted((p for p in compared if p.status == RUNNING), key=lambda p: -max(p.values, default=0))
@@ -81,13 +83,13 @@ def _alias(spec: TrialSpec) -> Any:
     return SimpleNamespace(trial_id=spec.trial_id)
 
 
-def _asha(study: Study) -> AsyncHyperBandScheduler:
+def _asha(epochs: int, grace_epochs: int) -> AsyncHyperBandScheduler:
     return AsyncHyperBandScheduler(
         time_attr="epoch",
         metric=METRIC,
         mode="max",
-        max_t=study.epochs,
-        grace_period=study.grace_epochs,
+        max_t=epochs,
+        grace_period=grace_epochs,
         reduction_factor=2,
         stop_last_trials=False,
     )

@@ -55,9 +55,10 @@ def throughput_page(found: Sequence[Findings], *, command: str) -> str:
     versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
     about = (
         f"Made by `{command}` on {os.cpu_count()} {platform.machine()} cores, Python {platform.python_version()}, "
-        f"{versions}.\nThe ways of a table take turns. “Times as fast”: the first way's, or the named baseline's, time "
-        "over the row's, median over repeats.\nProcessor time is what a core would take that does nothing else; "
-        "otherwise time is what passes. What it means: docs/performance.md."
+        f"{versions}.\nThe ways of a table take turns, except those of `store`, of `trial` and of a cold frame store.\n"
+        "“Times as fast”: the first way's, or the named baseline's, time over the row's, median over repeats.\n"
+        "Processor time is what a core would take that does nothing else; otherwise time is what passes.\n"
+        "What it means: docs/performance.md."
     )
     parts = ["# Throughput", "", about, "", figure_table([f for findings in found for f in findings.figures])]
     for findings in found:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from sefar.models import cpu_kernels
 from sefar.models.linear import Linear, Mlp
-from sefar.models.timesformer import Attention, Block
+from sefar.models.timesformer import Attention, Block, DividedSpaceTimeViT, ModelConfig
+from studies.benchmarks.turns import threads
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -35,13 +36,33 @@ def test_linear_is_torchs_linear(rows: int, inside: int, outside: int) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-3)
 
 
-def test_linear_of_many_rows_is_a_convolution_of_onednn() -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_linear_of_many_rows_is_a_convolution_of_onednn(count: int) -> None:
     # a picture that torch does not take for channels last would be copied, and its products be made by a slower kernel
-    x, weight, bias = random(ROWS, 64), random(96, 64), random(96)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
-        cpu_kernels.linear(x, weight, bias)
+    x, weight, bias = random(ROWS, 64), random(96, 64).requires_grad_(), random(96)
+    with threads(count), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+        cpu_kernels.linear(x, weight, bias).sum().backward()
     names = {event.key for event in found.key_averages()}
-    assert "aten::mkldnn_convolution" in names and not names & {"aten::addmm", "aten::copy_", "aten::clone"}
+    assert {"aten::mkldnn_convolution", "aten::convolution_backward"} <= names
+    assert not names & {"aten::addmm", "aten::_slow_conv2d_forward", "aten::_slow_conv2d_backward"}
+
+
+@pytest.mark.parametrize("length,width", [(17, 16), (1, 16), (cpu_kernels.SHORT + 1, 16)])
+def test_attention_is_torchs_attention(length: int, width: int) -> None:
+    q, k, v = (random(3, 2, length, width, seed=s).requires_grad_() for s in range(3))
+    got = gradients(cpu_kernels.attention(q[:, :, :1], k, v), q, k, v)
+    expected = gradients(F.scaled_dot_product_attention(q[:, :, :1], k, v), q, k, v)
+    for ours, theirs in zip(got, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_compiled_encoder_is_one_graph() -> None:
+    torch.manual_seed(0)
+    encoder = DividedSpaceTimeViT(ModelConfig(name="vit_tiny", pretrained="none"), 64, (2, 2, 4)).eval()
+    tokens = [random(6, frames, 16, 96) for frames in (2, 2, 4)]
+    assert tokens[0].numel() > cpu_kernels.FEW // 2
+    compiled = torch.compile(encoder, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(tokens), encoder(tokens), rtol=1e-4, atol=1e-5)
 
 
 def test_linear_of_views_and_of_spread_out_gradients() -> None:

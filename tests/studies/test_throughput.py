@@ -88,11 +88,24 @@ def test_the_command_measures_prints_writes_and_keeps(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     page, lines = table.read_text(), done.stdout.splitlines()
     assert page.index("## store") < page.index("## search") and page.count("\n### ") == 3
-    figures = dict(line.split("=") for line in lines[-5:])
+    figures = dict(line.split("=") for line in lines[-7:])
     assert list(figures)[:2] == ["store_write_seconds_per_epoch", "store_read_seconds_per_million"]
     assert float(figures["search_compute_ratio"]) > 0
     kept = ResultStore(str(store)).read("benchmarks", study="throughput")
     assert set(kept[kept.case == ""].way) == set(figures) and set(kept.benchmark) == {"store", "search"}
+
+
+@pytest.mark.parametrize(
+    "flags,said",
+    [
+        (("--table", "nowhere/page.md"), "error: --table nowhere/page.md: cannot be written"),
+        (("--curves", "nowhere"), "error: "),
+    ],
+)
+def test_what_would_fail_after_minutes_is_found_at_once(flags: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    done = run("--only", "search", "--store", str(tmp_path / "store"), *flags)
+    assert done.returncode != 0 and done.stdout == "" and "nowhere" in done.stderr
+    assert done.stderr.startswith(said) and len(done.stderr.splitlines()) == 1
 
 
 def test_mistakes_are_one_line() -> None:

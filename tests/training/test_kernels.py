@@ -37,21 +37,62 @@ def test_freed_memory_stays_with_the_process() -> None:
         "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "def work():\n"
         "    before = faults()\n"
-        "    blocks = [torch.ones(2**22) for _ in range(8)]\n"  # 16 MiB each
+        "    blocks = [torch.empty(2**25)[::1024].fill_(1) for _ in range(20)]\n"  # 128 MiB each, 2.5 GiB
         "    del blocks\n"
         "    return faults() - before\n"
-        "work(); work(); usual = work()\n"
         "assert keep_heap()\n"
-        "work(); print(usual, work())"
+        "print(work(), min(work() for _ in range(6)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    usual, kept = map(int, done.stdout.split())
-    assert kept < 200 < usual
+    first, kept = map(int, done.stdout.split())  # few pages at first too where the system makes them huge
+    assert kept < 200 and kept < first
 
 
 def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert keep_heap.__wrapped__() is False
+
+
+INTERRUPTED = """
+import os, random, signal, sys, threading, time
+import torch
+from sefar.models.granularity import SefarNet
+from sefar.recipes import recipe
+from sefar.training.heap import keep_heap
+
+keep_heap()
+torch.set_num_threads(int(sys.argv[2]))
+config = recipe("synthgym_tiny", {"model.pretrained": "none"})
+net = SefarNet(config.model, image_size=64, frames_per_granularity=(2, 2, 4), num_classes=12)
+frames = torch.randn(8, 8, 3, 64, 64)
+with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+    net(frames).sum().backward()
+names = {event.key for event in found.key_averages()}
+assert "aten::mkldnn_convolution" in names and "aten::_slow_conv2d_forward" not in names
+draw, stopped = random.Random(0), 0
+for _ in range(int(sys.argv[1])):
+    threading.Timer(draw.uniform(0, 0.3), os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            net(frames).sum().backward()
+    except KeyboardInterrupt:
+        stopped += 1
+print(stopped)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 2])
+def test_ctrl_c_amid_steps_stops_each_and_harms_nothing(threads: int) -> None:
+    """Matrix products by a private operator of torch's had such a process die of a damaged heap."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, "30", str(threads)],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "30"), done.stderr

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sefar.config import TrainConfig
 from sefar.models.granularity import SefarNet
+from sefar.models.timesformer import Block
 from sefar.training.trainer import Trainer
 from studies.benchmarks.plain import make_plain, plain_attention, plain_block, plain_logits, plain_tokens
 from studies.benchmarks.synthetic import step_config, synthetic_batch, synthetic_trainer
@@ -107,6 +108,26 @@ def test_the_plain_network_is_the_network(tmp_path: Path) -> None:
     x, cls = torch.randn(2, 4, 16, 96), torch.randn(2, 96)
     for got, expected in zip(plain_block(block, cls, x), block(cls, x), strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("cls_only", [False, True])
+@pytest.mark.parametrize("kernels", [False, True])
+def test_drop_path_drops_what_it_drops_the_plain_way(cls_only: bool, kernels: bool) -> None:
+    torch.manual_seed(0)
+    block = Block(48, 3, 2, 0.5).train()
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=0.15)
+    cls, x = torch.randn(8, 48, requires_grad=True), torch.randn(8, 4, 16, 48, requires_grad=True)
+    found = []
+    for way in (plain_block, lambda *given: block(*given[1:], cls_only)):
+        torch.manual_seed(1)
+        with torch.backends.mkldnn.flags(enabled=kernels):
+            cls_after, x_after = way(block, cls, x)
+            out = cls_after if cls_only else torch.cat([cls_after[:, None], x_after.flatten(1, 2)], 1)
+            weight = torch.arange(out.numel()).reshape(out.shape).sin()
+            found.append([out.detach(), *torch.autograd.grad((out * weight).sum(), (cls, x))])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_attention_written_out_by_hand() -> None:

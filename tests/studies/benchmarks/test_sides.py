@@ -59,10 +59,11 @@ def test_workers(options: Options) -> None:
     found = workers.run(options)
     assert [f.name for f in found.figures] == [
         "workers_efficiency",
+        "workers_machine_efficiency",
         "workers_strong_efficiency",
         "workers_processor_efficiency",
         "workers_communication_share",
     ]
-    assert all(figure.value > 0 for figure in found.figures[:3]) and 0 <= found.figures[3].value <= 1
+    assert all(figure.value > 0 for figure in found.figures[:4]) and 0 <= found.figures[4].value <= 1
     measured, model = found.cases
     assert {len(seconds) for seconds in measured.seconds.values()} == {3} and model.question.startswith("MODEL")
