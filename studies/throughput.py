@@ -98,7 +98,8 @@ def check(flags: argparse.Namespace) -> None:
     """
     if "decode" in flags.only and importlib.util.find_spec("cv2") is None:
         raise DataError("decode needs OpenCV: pip install '.[dev]' brings it; or leave it out with --only")
-    if flags.table and not os.access(flags.table if flags.table.exists() else flags.table.parent, os.W_OK):
+    place = flags.table and (flags.table if flags.table.exists() else flags.table.parent)
+    if place and (flags.table.is_dir() or not os.access(place, os.W_OK)):
         raise DataError(f"--table {flags.table}: cannot be written; name a file in a folder that exists")
     if "search" in flags.only:
         importlib.import_module("studies.engine.curves").read_curves(flags.curves)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sefar.data.batch import Share
-from sefar.errors import ConfigError
+from sefar.errors import ConfigError, SefarError, TrainingError
 from sefar.models.granularity import SefarNet
 from sefar.ssl.mixing import Mix
 from sefar.ssl.teacher import Askable
@@ -85,8 +85,11 @@ class World:
         error: Exception | None = None
         try:
             value = compute()
-        except Exception as caught:
+        except SefarError as caught:
             error = caught
+        except Exception as caught:  # others need not survive the way to another process
+            error = TrainingError(f"process {self.rank} of {self.size}: {type(caught).__name__}: {caught}")
+            error.__cause__ = caught
         failed = torch.tensor(float(error is not None), device=device)
         dist.all_reduce(failed, dist.ReduceOp.MAX)
         if failed:

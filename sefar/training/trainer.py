@@ -152,9 +152,8 @@ class Trainer:
         # closed on an error too, else the loader's threads would go on with the batches asked for
         with closing(batches), torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             for _ in range(len(numbers) // accumulate):
-                wait_from = time.perf_counter()
-                micro_batches = self.world.agreed(lambda: [next(batches) for _ in range(accumulate)], self.device)
-                waited += time.perf_counter() - wait_from
+                micro_batches, seconds = self.world.agreed(lambda: _read(batches, accumulate), self.device)
+                waited += seconds
                 rate = self.train_step(micro_batches)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # the last step may still be under way
@@ -332,6 +331,12 @@ class Trainer:
         """End the loader's threads and let go of the mapped clips."""
         self.source.close()
         self.store.close()
+
+
+def _read(batches: Iterator[Batch], count: int) -> tuple[list[Batch], float]:
+    """The next batches, and the seconds that they were waited for."""
+    started = time.perf_counter()
+    return [next(batches) for _ in range(count)], time.perf_counter() - started
 
 
 def derived_seed(seed: int, step: int, part: int) -> int:

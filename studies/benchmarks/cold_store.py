@@ -18,6 +18,7 @@ from studies.benchmarks.findings import Case
 from studies.benchmarks.reading import SHORT_SIDE
 
 PROCESSES = 8
+PATIENCE_SECONDS = 1800.0  # after which processes leave whose parent is gone
 
 
 def cold_case(folder: Path, paths: list[str]) -> Case:
@@ -25,7 +26,7 @@ def cold_case(folder: Path, paths: list[str]) -> Case:
     context = multiprocessing.get_context("spawn")
     seconds, notes = {}, []
     for processes in (1, PROCESSES):
-        out, barrier = context.Queue(), context.Barrier(processes + 1)
+        out, barrier = context.Queue(), context.Barrier(processes + 1, timeout=PATIENCE_SECONDS)
         root = str(folder / f"cold-{processes}")
         made = [context.Process(target=_fill, args=(root, paths, seed, barrier, out)) for seed in range(processes)]
         with Children(made, barrier) as children:

@@ -21,6 +21,7 @@ from sefar.training.heap import keep_heap
 from sefar.training.trainer import Trainer
 from studies.benchmarks.children import Children
 from studies.benchmarks.clips import KEY_FRAMES, make_clips
+from studies.benchmarks.cold_store import PATIENCE_SECONDS
 from studies.benchmarks.findings import Case, Figure, Findings, Options
 from studies.benchmarks.reading import SAMPLING, SHORT_SIDE, VIEWS
 from studies.benchmarks.turns import threads
@@ -95,7 +96,7 @@ def batch_cases(folder: Path, clips: int, repeats: int) -> list[Case]:
         sources = {f"{n} thread{'s' if n > 1 else ''}": _source(folder, paths, encoding, n) for n in (1, 2)}
         _take(sources["1 thread"], 2)  # warm
         context = multiprocessing.get_context("spawn")
-        barrier = context.Barrier(3)
+        barrier = context.Barrier(3, timeout=PATIENCE_SECONDS)
         halves = [context.Process(target=_half, args=(folder, paths, encoding, repeats, barrier)) for _ in range(2)]
         seconds: dict[str, list[float]] = {way: [] for way in [*sources, TWO_PROCESSES]}
         with Children(halves, barrier) as children:

@@ -87,7 +87,7 @@ def apart(make: Callable[..., Side], *arguments: object) -> Iterator[Side]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, torch.get_num_threads(), make, arguments))
-    with Children([process]):
+    with Children([process]) as children:
         theirs.close()
 
         def turn() -> None:
@@ -95,7 +95,7 @@ def apart(make: Callable[..., Side], *arguments: object) -> Iterator[Side]:
                 ours.send(True)
                 ours.recv()
             except (EOFError, OSError) as error:
-                process.join()
+                children.wait()
                 raise BenchmarkError(
                     f"the process of a side ended with exit code {process.exitcode}; what it said is above"
                 ) from error

@@ -87,15 +87,17 @@ def _worker(rank: int, meeting: str, folder: Path, repeats: int, out: Any) -> No
     processor: dict[str, list[float]] = {way: [] for way in seconds}
     for repeat in range(-2, repeats):
         for way in seconds:
+            # in training the loader's threads read it, meanwhile
+            batch = share_of(trainers[way], batches[way]) if way in (WEAK, STRONG) else batches[ALONE]
             dist.barrier()
             started, working = time.perf_counter(), time.process_time()
             if way == COMMUNICATION:
                 joint.join(features)
                 joint.mean(gradients)
             elif way == APART or (way == ALONE and rank == 0):
-                trainers[ALONE].train_step([batches[ALONE]])
+                trainers[ALONE].train_step([batch])
             elif way != ALONE:
-                trainers[way].train_step([share_of(trainers[way], batches[way])])
+                trainers[way].train_step([batch])
             if way != ALONE:
                 dist.barrier()  # a step has ended when both have
             if repeat >= 0:

@@ -37,7 +37,7 @@ def test_freed_memory_stays_with_the_process() -> None:
         "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "def work():\n"
         "    before = faults()\n"
-        "    blocks = [torch.empty(2**25)[::1024].fill_(1) for _ in range(20)]\n"  # 128 MiB each, 2.5 GiB
+        "    blocks = [torch.empty(2**22)[::1024].fill_(1) for _ in range(20)]\n"  # 16 MiB each
         "    del blocks\n"
         "    return faults() - before\n"
         "assert keep_heap()\n"
