@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import sys
 
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # glibc's malloc.h
+SWITCH = "SEFAR_KEEP_HEAP"
 NEVER = -1  # as a threshold
 
 
@@ -16,7 +18,12 @@ def keep_heap() -> bool:
 
     By itself glibc gives large blocks back to the system at once, which fills them with zeros, page by page, when the
     next step asks for them again: a sixth of a small network's step. What a process takes is its peak either way.
+
+    Only where the environment says ``SEFAR_KEEP_HEAP=1``: a test run of half an hour in which it was on, among many
+    other libraries, ended in an abort of the C library at its exit, not explained so far.
     """
+    if os.environ.get(SWITCH) != "1":
+        return False
     if not sys.platform.startswith("linux"):
         return False
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,14 +45,24 @@ def test_freed_memory_stays_with_the_process() -> None:
         "print(work(), min(work() for _ in range(6)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"SEFAR_KEEP_HEAP": "1"},
     )
     assert done.returncode == 0, done.stderr
     first, kept = map(int, done.stdout.split())  # few pages at first too where the system makes them huge
     assert kept < 200 and kept < first
 
 
+def test_memory_goes_back_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEFAR_KEEP_HEAP", raising=False)
+    assert keep_heap.__wrapped__() is False
+
+
 def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEFAR_KEEP_HEAP", "1")
     monkeypatch.setattr(sys, "platform", "darwin")
     assert keep_heap.__wrapped__() is False
 
@@ -63,7 +74,7 @@ from sefar.models.granularity import SefarNet
 from sefar.recipes import recipe
 from sefar.training.heap import keep_heap
 
-keep_heap()
+assert keep_heap()
 torch.set_num_threads(int(sys.argv[2]))
 config = recipe("synthgym_tiny", {"model.pretrained": "none"})
 net = SefarNet(config.model, image_size=64, frames_per_granularity=(2, 2, 4), num_classes=12)
@@ -91,6 +102,7 @@ def test_ctrl_c_amid_steps_stops_each_and_harms_nothing(threads: int) -> None:
     """Matrix products by a private operator of torch's had such a process die of a damaged heap."""
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED, "30", str(threads)],
+        env=os.environ | {"SEFAR_KEEP_HEAP": "1"},
         cwd=Path(__file__).resolve().parents[2],
         capture_output=True,
         text=True,
