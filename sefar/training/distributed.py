@@ -4,7 +4,8 @@
 process makes every draw for the whole of batch n (crops and frames, perturbation, channel dropout, mixing partners, the
 teacher's head passes), but reads and works on its own rows alone, and on the strong views that these are mixed with.
 What crosses between processes is the teacher's clip features (so that all know all pseudo-labels and hold the same
-weighting state), the gradients, and the reported means. Dropout and drop path of the student, and the teacher's drop
+weighting state), the gradients, and the reported means. In evaluation each process answers for a run of the clips, and
+all get all answers. Dropout and drop path of the student, and the teacher's drop
 path with ``teacher.stochastic=backbone``, are drawn per process.
 
 Shape suffixes: B joined clips, b a process's own clips, S those whose strong views it has, T frames of all
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -134,23 +135,24 @@ class World:
         if self.size > 1:
             torch.manual_seed(torch.initial_seed() + 1 + self.rank)
 
-    def first(self, compute: Callable[[], T], device: torch.device) -> T:
-        """What `compute` gives on rank 0, on every process; so with what it raises.
+    def run(self, count: int) -> range:
+        """Which of `count` clips this process evaluates: runs as equal as can be; all of fewer clips than processes."""
+        if count < self.size:
+            return range(count)
+        return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
-        The others wait: the group's timeout must exceed the time it takes.
-        """
-        if self.size == 1:
-            return compute()
-        box: list[object] = [None]
-        if self.rank == 0:
-            try:
-                box = [compute()]
-            except Exception as error:  # else the others would wait for the timeout
-                box = [error]
-        dist.broadcast_object_list(box, src=0, device=device)
-        if isinstance(box[0], Exception):
-            raise box[0]
-        return cast(T, box[0])
+    def join_runs(self, x_n: Tensor, count: int) -> Tensor:
+        """All `count` rows of every process's run of them (n, …); no gradient passes."""
+        if self.size == 1 or count < self.size:
+            return x_n
+        longest = -(-count // self.size)
+        padded = x_n.new_zeros(longest, *x_n.shape[1:])
+        padded[: len(x_n)] = x_n
+        parts = self.join(padded).split(longest)
+        return torch.cat([p[: len(replace(self, rank=r).run(count))] for r, p in enumerate(parts)])
+
+
+ALONE = World()
 
 
 class _JointTeacher:

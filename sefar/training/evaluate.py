@@ -1,24 +1,27 @@
 """Deterministic evaluation: temporal offsets × spatial crops, probabilities averaged (METHOD.md §2).
 
-Shape suffixes: N clips, K classes, T frames, S passes.
+Shape suffixes: N clips, B those of a batch, K classes, T frames, S passes, F fusion width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sefar.data.augment import ViewConfig, evaluation_crop
 from sefar.data.loaders import ClipReader
 from sefar.errors import ConfigError
 from sefar.models.granularity import SefarNet, normalise
-from sefar.ssl.teacher import TeacherConfig, ask
+from sefar.ssl.teacher import PseudoLabels, TeacherConfig, ask
 from sefar.training.diagnostics import Answers, expected_calibration_error
+from sefar.training.distributed import ALONE, World
 
 CLIP_COLUMNS = ("clip_id", "path", "start_frame", "end_frame", "label", "label_name", "set", "group")
 
@@ -73,23 +76,43 @@ def clip_probabilities(
     crops: int,
     batch: int,
     device: torch.device,
+    world: World = ALONE,
 ) -> Tensor:
     """Class probabilities (N, K) of every clip, averaged over offsets × crops; same input, same result."""
-    was_training = model.training
-    model.eval()
     offsets = [(v + 0.5) / views for v in range(views)]
     positions = [(c + 0.5) / crops for c in range(crops)]
-    rows = []
-    for start in range(0, len(reader.table), batch):
-        numbers = range(start, min(start + batch, len(reader.table)))
-        total = torch.zeros(len(numbers), model.num_classes, device=device)
+
+    def answer(rows: range) -> Tensor:
+        total = torch.zeros(len(rows), model.num_classes, device=device)
         for offset in offsets:
             for position in positions:
-                frames = view_batch(reader, numbers, view_config, offset=offset, position=position)
+                frames = view_batch(reader, rows, view_config, offset=offset, position=position)
                 total += model(normalise(frames.to(device))).float().softmax(1)
-        rows.append(total / (views * crops))
-    model.train(was_training)
-    return torch.cat(rows).cpu()
+        return total / (views * crops)
+
+    with evaluating(model):
+        return _in_runs(answer, len(reader.table), batch, world, device).cpu()
+
+
+@contextmanager
+def evaluating(model: SefarNet) -> Iterator[None]:
+    """Within the block the network is in evaluation mode."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def _in_runs(answer: Callable[[range], Tensor], count: int, batch: int, world: World, device: torch.device) -> Tensor:
+    """What `answer` gives for batches of rows, joined for all `count` rows (N, …).
+
+    Of several processes each asks for its run; an error of one is raised by all.
+    """
+    own = world.run(count)
+    batches = [range(start, min(start + batch, own.stop)) for start in range(own.start, own.stop, batch)]
+    return world.join_runs(world.agreed(lambda: torch.cat([answer(rows) for rows in batches]), device), count)
 
 
 def view_batch(reader: ClipReader, rows: range, views: ViewConfig, *, offset: float, position: float) -> Tensor:
@@ -128,8 +151,12 @@ def evaluate_part(
     final: bool,
     seed: int,
     device: torch.device,
+    world: World = ALONE,
 ) -> Evaluation:
-    """Evaluate both networks on a part; `final` uses all views and crops and asks for confidence and spread."""
+    """Evaluate both networks on a part; `final` uses all views and crops and asks for confidence and spread.
+
+    Of the processes of `world` each reads and evaluates its run of the clips; all make the same call and get the same.
+    """
     label_N = reader.label
     metrics: dict[str, float] = {}
     columns: dict[str, Any] = {}
@@ -146,11 +173,12 @@ def evaluate_part(
             crops=config.crops if final else 1,
             batch=config.batch,
             device=device,
+            world=world,
         )
         metrics |= accuracy_metrics(probs_NK, label_N, prefix)
         columns[f"{prefix}_top5"] = top_k(probs_NK).tolist()
         if final:
-            asked = _ask_part(model, reader, view_config, config, teacher_config, seed, device)
+            asked = _ask_part(model, reader, view_config, config, teacher_config, seed, device, world)
             answers[prefix] = Answers(probs_NK.numpy(), *asked)
     table = reader.table[list(CLIP_COLUMNS)].assign(**columns)
     if final:
@@ -167,19 +195,51 @@ def _ask_part(
     teacher_config: TeacherConfig,
     seed: int,
     device: torch.device,
+    world: World,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pseudo-label, confidence and spread (N,) of every clip's middle view; the same dropout for every network."""
-    was_training = model.training
-    model.eval()
-    pseudo_label, confidence, spread = [], [], []
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    count = len(reader.table)
+
+    def frames(rows: range) -> Tensor:
+        return normalise(view_batch(reader, rows, view_config, offset=0.5, position=0.5).to(device))
+
+    def answer(rows: range) -> Tensor:
+        return _columns(ask(model, frames(rows), teacher_config))
+
+    with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        for start in range(0, len(reader.table), config.batch):
-            rows = range(start, min(start + config.batch, len(reader.table)))
-            frames = normalise(view_batch(reader, rows, view_config, offset=0.5, position=0.5).to(device))
-            said = ask(model, frames, teacher_config)
-            pseudo_label.append(said.label_B.cpu().numpy())
-            confidence.append(said.confidence_B.cpu().numpy())
-            spread.append(said.spread_B.cpu().numpy())
-    model.train(was_training)
-    return np.concatenate(pseudo_label), np.concatenate(confidence), np.concatenate(spread)
+        if teacher_config.stochastic == "backbone":
+            said_N3 = _in_runs(answer, count, config.batch, world, device)
+        else:  # the head passes of all clips are every process's, and so are their draws
+            features_NF = _in_runs(lambda rows: _features(model, frames(rows)), count, config.batch, world, device)
+            head = _FromFeatures(model)
+            said_N3 = torch.cat([_columns(ask(head, part, teacher_config)) for part in features_NF.split(config.batch)])
+    label_N, confidence_N, spread_N = said_N3.cpu().unbind(1)
+    return label_N.long().numpy(), confidence_N.float().numpy(), spread_N.float().numpy()
+
+
+def _columns(said: PseudoLabels) -> Tensor:
+    return torch.stack([said.label_B.double(), said.confidence_B.double(), said.spread_B.double()], 1)
+
+
+def _features(model: SefarNet, frames_BTCHW: Tensor) -> Tensor:
+    return model.features(model.embed(frames_BTCHW)).float()
+
+
+class _FromFeatures:
+    """A network whose clip features (B, F) are known: they stand where `ask` has frames."""
+
+    def __init__(self, model: SefarNet) -> None:
+        self.model = model
+
+    def embed(self, features_BF: Tensor) -> list[Tensor]:
+        return [features_BF]
+
+    def features(self, tokens: list[Tensor]) -> Tensor:
+        return tokens[0]
+
+    def head_passes(self, features_BF: Tensor, passes: int) -> Tensor:
+        return self.model.head_passes(features_BF, passes)
+
+    def modules(self) -> Iterator[nn.Module]:
+        return self.model.modules()

@@ -37,7 +37,7 @@ from sefar.training.trainer import Trainer
 log = logging.getLogger(__name__)
 
 STEP_TIMEOUT = timedelta(days=1)
-"""Far beyond what rank 0 takes to evaluate while the others wait; who dies is noticed at once by the connection."""
+"""Far beyond what one process may be ahead of another; who dies is noticed at once by the connection."""
 ALONE_SECONDS = 60.0
 """A follower whose call failed waits so long for rank 0's to end as well; if it does not, the others wait in vain."""
 FAREWELL_SECONDS = 2.0

@@ -265,25 +265,22 @@ class Trainer:
     def evaluate(self, part: str, *, final: bool = True) -> Evaluation:
         """Evaluate student and teacher on ``dev`` or ``test``; `final` uses all views and crops.
 
-        Of several processes the first evaluates while the others wait; all get the result.
+        Of several processes each evaluates its share of the clips; all get the result.
         """
         table = {"dev": self.scope.dev, "test": self.scope.test}[part]
-
-        def run() -> Evaluation:
-            with self._autocast():
-                return evaluate_part(
-                    self.student,
-                    self.teacher,
-                    ClipReader(table, self.store, self.config.sampling),
-                    view_config=self.config.views,
-                    config=self.config.evaluation,
-                    teacher_config=self.config.teacher,
-                    final=final,
-                    seed=self.config.seed,
-                    device=self.device,
-                )
-
-        return self.world.first(run, self.device)
+        with self._autocast():
+            return evaluate_part(
+                self.student,
+                self.teacher,
+                ClipReader(table, self.store, self.config.sampling),
+                view_config=self.config.views,
+                config=self.config.evaluation,
+                teacher_config=self.config.teacher,
+                final=final,
+                seed=self.config.seed,
+                device=self.device,
+                world=self.world,
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """All that resuming needs; tensors and plain values only."""

@@ -14,9 +14,11 @@ from sefar.training.heap import keep_heap
 from sefar.training.trainer import Trainer
 from studies.benchmarks.arithmetic import count_flops, matrix_rate, peak_bytes
 from studies.benchmarks.findings import Case, Figure, Findings, Options
+from studies.benchmarks.on_gpu import SETTLED, late_compilations, most_within
 from studies.benchmarks.plain import make_plain, plain_flops
 from studies.benchmarks.synthetic import step_config, synthetic_batch, synthetic_trainer
 from studies.benchmarks.turns import Side, apart, in_turns
+from studies.benchmarks.where import costliest, profile_note
 
 PLAIN, OURS, FAST = "plain float32", "ours", "ours, bfloat16, compiled"
 REPEATS = {"tiny": (15, 3), "vit_s_112": (5, 1), "vit_s_224": (3, 0), "vit_b_224": (10, 3)}
@@ -27,6 +29,7 @@ TITLES = {
     "vit_s_224": "ViT-S, 224 px",
     "vit_b_224": "ViT-B, 224 px",
 }
+COMPILED = {"optim.precision": "bfloat16", "optim.compile": True}
 SPEEDUPS = {"tiny": 3.0, "vit_s_112": 2.3, "vit_s_224": 2.3}
 ROOFLINES = {"tiny": 0.3, "vit_s_112": 0.55, "vit_s_224": 0.55}
 
@@ -55,71 +58,115 @@ def plain_side(size: str, folder: Path) -> Side:
 def run(options: Options) -> Findings:
     """Measure every size that the device is for."""
     sizes = ["vit_b_224"] if options.device.startswith("cuda") else ["tiny", "vit_s_112", "vit_s_224"]
-    cases, figures = [], []
+    cases: list[Case] = []
+    figures: list[Figure] = []
     for size in sizes:
         repeats = options.repeats(*REPEATS[size])
         if repeats:
-            case, found = _size(size, repeats, options)
-            cases.append(case)
-            figures += found
+            found, numbers = _size(size, repeats, options)
+            cases += found
+            figures += numbers
     return Findings("step", cases, figures)
 
 
-def _size(size: str, repeats: int, options: Options) -> tuple[Case, list[Figure]]:
-    plain_config = step_config(size, {"optim.precision": "float32"})
+def _size(size: str, repeats: int, options: Options) -> tuple[list[Case], list[Figure]]:
+    config = step_config(size, {"optim.precision": "float32"})
     gpu = options.device.startswith("cuda")
-
-    def made(config: TrainConfig) -> Trainer:
-        return synthetic_trainer(config, options.folder / size, device=options.device)
-
-    trainers = {PLAIN: make_plain(made(plain_config)), OURS: made(plain_config)}
+    trainers = {PLAIN: make_plain(_made(config, options)), OURS: _made(config, options)}
     if gpu:
-        trainers[FAST] = made(step_config(size, {"optim.precision": "bfloat16", "optim.compile": True}))
+        trainers[FAST] = _made(step_config(size, COMPILED), options)
     sides = {way: stepping(trainer) for way, trainer in trainers.items()}
-    timed = dict(sides)
+    timed, best = dict(sides), FAST if gpu else OURS
+    again = late_compilations(sides[FAST]) if gpu else 0
     with ExitStack() as stack:
         if not gpu:  # ours keeps what memory it frees, which the plain way would gain from in the same process
             keep_heap()
             timed[PLAIN] = stack.enter_context(apart(plain_side, size, options.folder / f"{size}-plain"))
         seconds = in_turns(timed, repeats, device=options.device, warm=3 if gpu else 1)
+    found = costliest(sides[best], device=options.device)
     flops = {PLAIN: plain_flops(trainers[PLAIN]), OURS: count_flops(sides[OURS])}
     flops |= {way: flops[OURS] for way in sides if way not in flops}
     memory = {way: peak_bytes(side, options.device) for way, side in sides.items()}
-    clips = students_clips(plain_config)
-    rate, square = matrix_rate(plain_config, clips, repeats=7, device=options.device)
+    clips = students_clips(config)
+    rate, square = matrix_rate(config, clips, repeats=7, device=options.device)
     rates = dict.fromkeys(sides, rate)
     if gpu:
-        rates[FAST], _ = matrix_rate(plain_config, clips, repeats=7, device=options.device, dtype=torch.bfloat16)
+        rates[FAST], _ = matrix_rate(config, clips, repeats=7, device=options.device, dtype=torch.bfloat16)
     medians = {way: statistics.median(s) for way, s in seconds.items()}
-    clips = clips_of(plain_config)
     case = Case(
-        f"A step of {plain_config.loader.labelled} + {plain_config.loader.unlabelled} clips, S = "
-        f"{plain_config.teacher.passes}: {TITLES[size]}",
+        f"A step of {config.loader.labelled} + {config.loader.unlabelled} clips, S = "
+        f"{config.teacher.passes}: {TITLES[size]}",
         seconds,
         "step",
         PLAIN,
-        {OURS: SPEEDUPS[size]} if size in SPEEDUPS else {FAST: 8.0},
+        {FAST: 8.0} if gpu else {OURS: SPEEDUPS[size]},
         (
             f"Arithmetic alone gives {flops[PLAIN] / flops[OURS]:.2f}. Matrix products: {rate / 1e9:.0f} GFLOP/s in "
             f"the shapes of a block, {square / 1e9:.0f} GFLOP/s for a large square.",
+            "",
+            profile_note(found, best),
         ),
         {
-            "clips/s": {way: f"{clips / m:.3g}" for way, m in medians.items()},
+            "clips/s": {way: f"{clips_of(config) / m:.3g}" for way, m in medians.items()},
             "memory beyond weights, MB": {way: f"{b / 1e6:.0f}" for way, b in memory.items()},
             "GFLOP": {way: f"{f / 1e9:.0f}" for way, f in flops.items()},
             "of the matrix rate": {way: f"{flops[way] / m / rates[way]:.0%}" for way, m in medians.items()},
         },
     )
-    best = FAST if gpu else OURS
-    return case, _figures(size, case, flops[PLAIN] / flops[OURS], flops[best] / medians[best] / rates[best])
+    roofline = flops[best] / medians[best] / rates[best]
+    if not gpu:
+        return [case], _figures(size, case, flops[PLAIN] / flops[OURS], roofline)
+    figures = [
+        Figure(name="step_speedup_vit_b_gpu", value=case.ratio(FAST), least=8.0),
+        Figure(name="step_roofline_vit_b_gpu", value=roofline, least=0.35),
+        Figure(name="step_late_compilations_vit_b_gpu", value=again, most=0),
+    ]
+    equal, figure = equal_memory(trainers[PLAIN], trainers[FAST], FAST, repeats, options.device)
+    return [case, equal], [*figures, figure]
+
+
+def _made(config: TrainConfig, options: Options) -> Trainer:
+    return synthetic_trainer(config, options.folder / "step", device=options.device)
+
+
+def equal_memory(plain: Trainer, ours: Trainer, way: str, repeats: int, device: str) -> tuple[Case, Figure]:
+    """Clips/s of ours with as many clips a step as fit in the memory that the plain way takes."""
+
+    def step(trainer: Trainer, labelled: int) -> Side:
+        config = trainer.config.override({"loader.labelled": labelled})
+        batch = synthetic_batch(config).to(trainer.device)
+        return lambda: trainer.train_step([batch])
+
+    def taken(labelled: int) -> int:
+        side = step(ours, labelled)
+        side()  # compiled, where it is
+        return peak_bytes(side, device)
+
+    few = plain.config.loader.labelled
+    memory = peak_bytes(step(plain, few), device)
+    many = most_within(memory, taken, few)
+    torch.compiler.reset()  # for shapes that no longer change
+    if not many:
+        seconds = {PLAIN: [math.nan] * repeats, way: [math.nan] * repeats}
+    else:
+        clips = {PLAIN: few, way: many}
+        sides = {PLAIN: step(plain, few), way: step(ours, many)}
+        seconds = {  # of a labelled clip and its unlabelled ones
+            side: [s / clips[side] for s in found]
+            for side, found in in_turns(sides, repeats, device=device, warm=SETTLED).items()
+        }
+    case = Case(
+        f"In the memory that the plain way takes for {few} labelled clips, {memory / 1e6:.0f} MB beyond weights",
+        seconds,
+        "labelled clip and its unlabelled ones",
+        PLAIN,
+        {way: 4.0},
+        columns={"labelled clips a step": {PLAIN: str(few), way: str(many)}},
+    )
+    return case, Figure(name="step_equal_memory_vit_b_gpu", value=case.ratio(way), least=4.0)
 
 
 def _figures(size: str, case: Case, bound: float, roofline: float) -> list[Figure]:
-    if size == "vit_b_224":
-        return [
-            Figure(name="step_speedup_vit_b_gpu", value=case.ratio(FAST), least=8.0),
-            Figure(name="step_roofline_vit_b_gpu", value=roofline, least=0.35),
-        ]
     # ViT-S has its figures at 112 px, the size that every run measures; 224 px has names of its own
     name = {"tiny": "tiny", "vit_s_112": "vit_s", "vit_s_224": "vit_s_224"}[size]
     return [

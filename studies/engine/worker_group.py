@@ -19,7 +19,7 @@ from studies.engine.workload import Trains
 log = logging.getLogger(__name__)
 
 STEP_TIMEOUT = timedelta(days=1)
-"""Far beyond what rank 0 takes to evaluate while the others wait; whoever dies is noticed by Ray."""
+"""Far beyond what one process may be ahead of another; whoever dies is noticed by Ray."""
 
 Call = tuple[str, tuple[Any, ...]]
 

@@ -7,6 +7,8 @@ import os
 from dataclasses import replace
 from typing import Any, cast
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.distributed as dist
@@ -51,7 +53,8 @@ def ready(config: TrainConfig, scope: Scope, world: World) -> Trainer:
 
 
 def outcome(config: TrainConfig, scope: Scope, world: World) -> dict[str, Any]:
-    """Gradients of a full step after a supervised one, then the state and the report after an epoch of two."""
+    """Gradients of a full step after a supervised one; state, report and evaluation after an epoch of two."""
+    scope = replace(scope, test=scope.test.iloc[:-1])  # does not divide by two
     trainer = ready(config, scope, world)
     accumulate = config.optim.accumulate
     trainer.train_step([trainer.source.batch(trainer.step * accumulate, with_unlabelled=False)])
@@ -62,12 +65,13 @@ def outcome(config: TrainConfig, scope: Scope, world: World) -> dict[str, Any]:
     numbers = {k: v for k, v in report.items() if not k.endswith(("seconds", "per_second", "mib"))}
     state = trainer.state_dict()
     kept = {key: state[key] for key in ("student", "teacher", "weighting", "histogram")}
+    kept["evaluation"] = trainer.evaluate("test")
     trainer.close()
     return {"gradients": gradients, "report": numbers, **kept}
 
 
 def failures(config: TrainConfig, scope: Scope, world: World) -> list[Any]:
-    """How a loss that is not finite on rank 1 alone, and an error on rank 0 alone, reach both."""
+    """How a loss that is not finite, and a clip that does not decode, on rank 1 alone reach both."""
     trainer = Trainer(config, scope, device="cpu", world=world)
     if world.rank == 1:
         with torch.no_grad():
@@ -77,14 +81,6 @@ def failures(config: TrainConfig, scope: Scope, world: World) -> list[Any]:
         trainer.train_epoch()
     except TrainingError as error:
         found += [str(error), error.clip_ids]
-
-    def fail() -> None:
-        raise ConfigError("no such thing")
-
-    try:
-        world.first(fail, torch.device("cpu"))
-    except ConfigError as error:
-        found.append(str(error))
 
     def read() -> int:
         if world.rank == 1:
@@ -159,18 +155,25 @@ def test_two_processes_equal_one_on_the_joined_batch(
         assert second["report"][name] == pytest.approx(first["report"][name], rel=0, abs=0, nan_ok=True), name
     if configs[number].objective.gamma_mix:
         assert alone["report"]["spread_mean"] > 1e-3 and alone["report"]["mixed_loss"] > 0
+        assert alone["evaluation"].predictions.spread.max() > 1e-3
     else:
         assert 0 < alone["report"]["weight_mean"] < 1  # some pseudo-labels pass the threshold, not all
     assert torch.equal(first["histogram"]["counts"], second["histogram"]["counts"])
+    for found in (first["evaluation"], second["evaluation"]):
+        assert found.metrics == pytest.approx(alone["evaluation"].metrics, abs=0.01)
+        pd.testing.assert_frame_equal(found.predictions, alone["evaluation"].predictions, atol=1e-4, rtol=0)
+        for who, answers in alone["evaluation"].answers.items():
+            for name, expected in vars(answers).items():
+                np.testing.assert_allclose(getattr(found.answers[who], name), expected, atol=1e-4, err_msg=name)
+    assert len(alone["evaluation"].predictions) % 2 == 1
 
 
 def test_what_goes_wrong_on_one_stops_both(configs: list[TrainConfig], tiny_scope: Scope, two: list[Any]) -> None:
     trainer = Trainer(configs[0], tiny_scope, device="cpu")
     clips = trainer.source.batch(0, with_unlabelled=False).clip_ids
-    for _, (message, clip_ids, error, unread) in two:
+    for _, (message, clip_ids, unread) in two:
         assert message.startswith("the loss is not finite at step 0 (epoch 0)")
         assert clip_ids == clips
-        assert error == "no such thing"
         assert unread == "b.mp4: does not decode"
 
 
@@ -183,6 +186,29 @@ def test_shares_are_equal_runs_of_rows() -> None:
     rows = torch.arange(6)
     assert [World(r, 3).share(rows).tolist() for r in range(3)] == [[0, 1], [2, 3], [4, 5]]
     assert World().share(rows) is rows and World().join(rows) is rows and World().mean(rows) is rows
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 11, 12])
+def test_evaluated_runs_are_about_equal_and_join_in_order(
+    size: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [World(r, size).run(count) for r in range(size)]
+    if count < size:
+        assert runs == [range(count)] * size
+    else:
+        assert [n for run in runs for n in run] == list(range(count))
+        assert max(map(len, runs)) - min(map(len, runs)) <= 1
+    sent: list[torch.Tensor] = []
+    monkeypatch.setattr(World, "join", lambda _, x: sent.append(x) or torch.cat([x for _ in range(size)]))
+    for rank, run in enumerate(runs):
+        World(rank, size).join_runs(torch.tensor([[n, -n] for n in run]).reshape(-1, 2), count)
+    if not sent:  # alone, or all did all
+        assert size == 1 or count < size
+        return
+    monkeypatch.setattr(World, "join", lambda *_: torch.cat(sent))
+    joined = World(0, size).join_runs(torch.tensor([[n, -n] for n in runs[0]]), count)
+    assert joined.tolist() == [[n, -n] for n in range(count)]
 
 
 def test_partners_come_from_the_whole_batch_each_granularity_its_own() -> None:
