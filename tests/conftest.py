@@ -20,6 +20,12 @@ def shared(path: str, what: str) -> Path:
 
 
 @pytest.fixture(scope="session")
+def synthgym_root(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where SynthGym lies for tests that take it as it is: who needs a clip first renders it, for all."""
+    return str(tmp_path_factory.mktemp("synthgym"))
+
+
+@pytest.fixture(scope="session")
 def parity_dir() -> Path:
     return shared("parity", "check numbers of the released code")
 

@@ -40,15 +40,15 @@ def test_trainers_note_when_they_are_at_work(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_trials_as_functions_and_as_a_reused_actor(tmp_path):
+def test_trials_as_functions_and_as_a_reused_actor(synthgym_root):
     for function in (False, True):
-        beyond = overhead.measure(trials=2, epochs=1, workers=1, root=str(tmp_path / "data"), function=function)
+        beyond = overhead.measure(trials=2, epochs=1, workers=1, root=synthgym_root, function=function)
         assert len(beyond) == 2 and all(0 < seconds < 120 for seconds in beyond)
 
 
 @pytest.mark.slow
-def test_what_a_trial_writes_takes_time(tmp_path):
-    found = overhead.measure_writes(epochs=3, root=str(tmp_path / "data"))
+def test_what_a_trial_writes_takes_time(synthgym_root):
+    found = overhead.measure_writes(epochs=3, root=synthgym_root)
     assert 0 < found < 60
 
 

@@ -40,10 +40,18 @@ def epochs_in(path: Path) -> pd.DataFrame:
     return ResultStore(str(path)).epochs() if (path / "_sefar_store.json").exists() else pd.DataFrame()
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The trials of a sweep that nothing stops."""
+    store = tmp_path_factory.mktemp("undisturbed") / "store"
+    assert script(*FLAGS, "--store", str(store)).returncode == 0
+    return ResultStore(str(store)).trials()
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_or_killed_sweep_loses_no_epoch_and_resumes(how, tmp_path):
+def test_a_stopped_or_killed_sweep_loses_no_epoch_and_resumes(how, undisturbed, tmp_path):
     store = tmp_path / "store"
     process = start(store)
     wait_for(lambda: len(epochs_in(store)) >= 5, process)
@@ -65,8 +73,6 @@ def test_a_stopped_or_killed_sweep_loses_no_epoch_and_resumes(how, tmp_path):
     assert len(merged) == len(kept)
     for trial_id, curve in after.epochs().groupby("trial_id"):
         assert curve.epoch.tolist() == list(range(1, len(curve) + 1)), trial_id
-    untouched = tmp_path / "undisturbed"
-    assert script(*FLAGS, "--store", str(untouched)).returncode == 0
     columns = ["trial_id", "role", "parameters"]
-    expected = ResultStore(str(untouched)).trials().query("number < 2")[columns]
-    assert after.trials().query("number < 2")[columns].values.tolist() == expected.values.tolist()
+    begun, expected = (trials.query("number < 2")[columns].values.tolist() for trials in (after.trials(), undisturbed))
+    assert begun == expected

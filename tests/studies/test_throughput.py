@@ -52,10 +52,11 @@ def test_processes_on_a_cold_store_decode_each_clip_once(clips: list[str], tmp_p
 
 
 @pytest.mark.slow
-def test_decoding_finds_what_it_is_meant_to(tmp_path: Path) -> None:
+def test_decoding_finds_what_it_is_meant_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("cv2")
     from studies.benchmarks import decode
 
+    monkeypatch.setattr(decode, "cold_case", lambda folder, paths: None)  # has a test of its own
     found = decode.run(Options(quick=True, folder=tmp_path))
     assert [f.name for f in found.figures] == ["decode_speedup", "framestore_speedup", "framestore_jpeg_speedup"]
     assert all(figure.value > 0 for figure in found.figures)
@@ -68,10 +69,10 @@ def test_decoding_finds_what_it_is_meant_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_training_is_watched_waiting_for_data(tmp_path: Path) -> None:
+def test_training_is_watched_waiting_for_data(tmp_path: Path, synthgym_root: str) -> None:
     from studies.benchmarks import loader
 
-    waiting, shares = loader.wait_case(Options(quick=True, folder=tmp_path, root=str(tmp_path / "data")))
+    waiting, shares = loader.wait_case(Options(quick=True, folder=tmp_path, root=synthgym_root))
     assert set(shares) == {0, 1, 2} and all(0 <= s < 1 for found in shares.values() for s in found)
     assert list(waiting.seconds) == ["0 loader threads", "1 loader thread", "2 loader threads"]
 
