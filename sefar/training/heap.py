@@ -19,12 +19,10 @@ def keep_heap() -> bool:
     By itself glibc gives large blocks back to the system at once, which fills them with zeros, page by page, when the
     next step asks for them again: a sixth of a small network's step. What a process takes is its peak either way.
 
-    Only where the environment says ``SEFAR_KEEP_HEAP=1``: a test run of half an hour in which it was on, among many
-    other libraries, ended in an abort of the C library at its exit, not explained so far.
+    It concerns the whole process, so it is for processes whose work is training. ``SEFAR_KEEP_HEAP=0`` leaves all as it
+    is.
     """
-    if os.environ.get(SWITCH) != "1":
-        return False
-    if not sys.platform.startswith("linux"):
+    if os.environ.get(SWITCH) == "0" or not sys.platform.startswith("linux"):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -49,20 +48,18 @@ def test_freed_memory_stays_with_the_process() -> None:
         cwd=Path(__file__).resolve().parents[2],
         capture_output=True,
         text=True,
-        env=os.environ | {"SEFAR_KEEP_HEAP": "1"},
     )
     assert done.returncode == 0, done.stderr
     first, kept = map(int, done.stdout.split())  # few pages at first too where the system makes them huge
     assert kept < 200 and kept < first
 
 
-def test_memory_goes_back_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SEFAR_KEEP_HEAP", raising=False)
+def test_memory_goes_back_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEFAR_KEEP_HEAP", "0")
     assert keep_heap.__wrapped__() is False
 
 
 def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEFAR_KEEP_HEAP", "1")
     monkeypatch.setattr(sys, "platform", "darwin")
     assert keep_heap.__wrapped__() is False
 
@@ -102,7 +99,6 @@ def test_ctrl_c_amid_steps_stops_each_and_harms_nothing(threads: int) -> None:
     """Matrix products by a private operator of torch's had such a process die of a damaged heap."""
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED, "30", str(threads)],
-        env=os.environ | {"SEFAR_KEEP_HEAP": "1"},
         cwd=Path(__file__).resolve().parents[2],
         capture_output=True,
         text=True,
