@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
@@ -12,9 +11,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # in the background of a script Ctrl-C is ignored, which the processes that tests start would inherit
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-os.environ[SWITCH] = "0"
-keep_heap()  # not in this process, where much else goes on than training; those that tests start decide for themselves
-del os.environ[SWITCH]
+with pytest.MonkeyPatch.context() as patch:
+    patch.setenv(SWITCH, "0")
+    keep_heap()  # not in this process, where much else goes on; those that tests start do as the environment says
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

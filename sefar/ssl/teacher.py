@@ -110,13 +110,20 @@ def pseudo_labels(probs_SBK: Tensor) -> PseudoLabels:
 @torch.no_grad()
 def ask(model: Askable, frames_BTCHW: Tensor, config: TeacherConfig) -> PseudoLabels:
     """Pseudo-labels of normalised frames from S stochastic passes of an evaluation-mode network (METHOD.md §5.2)."""
+    if config.stochastic != "backbone" or config.passes == 1:
+        # only the head is random: one backbone pass serves all S (METHOD.md §6 row 3)
+        return ask_head(model, model.features(model.embed(frames_BTCHW)), config)
     with stochastic_mode(model, config):
         tokens = model.embed(frames_BTCHW)
-        if config.stochastic == "backbone" and config.passes > 1:
-            logits_SBK = torch.cat([model.head_passes(model.features(tokens), 1) for _ in range(config.passes)])
-        else:
-            # only the head is random: one backbone pass serves all S (METHOD.md §6 row 3)
-            logits_SBK = model.head_passes(model.features(tokens), config.passes)
+        logits_SBK = torch.cat([model.head_passes(model.features(tokens), 1) for _ in range(config.passes)])
+    return pseudo_labels(logits_SBK.float().softmax(-1))
+
+
+@torch.no_grad()
+def ask_head(model: Askable, features_BF: Tensor, config: TeacherConfig) -> PseudoLabels:
+    """Pseudo-labels of clip features from S passes of the head, which alone is random."""
+    with stochastic_mode(model, config):
+        logits_SBK = model.head_passes(features_BF, config.passes)
     return pseudo_labels(logits_SBK.float().softmax(-1))
 
 

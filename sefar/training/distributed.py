@@ -142,14 +142,15 @@ class World:
         return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
     def join_runs(self, x_n: Tensor, count: int) -> Tensor:
-        """All `count` rows of every process's run of them (n, …); no gradient passes."""
+        """All `count` rows of every process's run of them (n, …), floating; no gradient passes."""
         if self.size == 1 or count < self.size:
             return x_n
         longest = -(-count // self.size)
-        padded = x_n.new_zeros(longest, *x_n.shape[1:])
+        padded = torch.zeros(longest, *x_n.shape[1:], device=x_n.device)  # float32: not all backends know the shorter
         padded[: len(x_n)] = x_n
         parts = self.join(padded).split(longest)
-        return torch.cat([p[: len(replace(self, rank=r).run(count))] for r, p in enumerate(parts)])
+        runs = [part[: len(replace(self, rank=rank).run(count))] for rank, part in enumerate(parts)]
+        return torch.cat(runs).to(x_n.dtype)
 
 
 ALONE = World()

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sefar.data.augment import ViewConfig, evaluation_crop
 from sefar.data.loaders import ClipReader
 from sefar.errors import ConfigError
 from sefar.models.granularity import SefarNet, normalise
-from sefar.ssl.teacher import PseudoLabels, TeacherConfig, ask
+from sefar.ssl.teacher import PseudoLabels, TeacherConfig, ask, ask_head
 from sefar.training.diagnostics import Answers, expected_calibration_error
 from sefar.training.distributed import ALONE, World
 
@@ -78,7 +78,10 @@ def clip_probabilities(
     device: torch.device,
     world: World = ALONE,
 ) -> Tensor:
-    """Class probabilities (N, K) of every clip, averaged over offsets × crops; same input, same result."""
+    """Class probabilities (N, K) of every clip, averaged over offsets × crops; same input, same result.
+
+    Of the processes of `world` each works on its run of the clips; all get all.
+    """
     offsets = [(v + 0.5) / views for v in range(views)]
     positions = [(c + 0.5) / crops for c in range(crops)]
 
@@ -203,43 +206,24 @@ def _ask_part(
     def frames(rows: range) -> Tensor:
         return normalise(view_batch(reader, rows, view_config, offset=0.5, position=0.5).to(device))
 
-    def answer(rows: range) -> Tensor:
-        return _columns(ask(model, frames(rows), teacher_config))
-
     with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         if teacher_config.stochastic == "backbone":
-            said_N3 = _in_runs(answer, count, config.batch, world, device)
+            if count >= world.size:  # else all do the same
+                world.spread_seeds()
+            said_N3 = _in_runs(
+                lambda rows: _columns(ask(model, frames(rows), teacher_config)), count, config.batch, world, device
+            )
         else:  # the head passes of all clips are every process's, and so are their draws
-            features_NF = _in_runs(lambda rows: _features(model, frames(rows)), count, config.batch, world, device)
-            head = _FromFeatures(model)
-            said_N3 = torch.cat([_columns(ask(head, part, teacher_config)) for part in features_NF.split(config.batch)])
+            features_NF = _in_runs(
+                lambda rows: model.features(model.embed(frames(rows))), count, config.batch, world, device
+            )
+            parts = features_NF.split(config.batch)
+            said_N3 = torch.cat([_columns(ask_head(model, part, teacher_config)) for part in parts])
     label_N, confidence_N, spread_N = said_N3.cpu().unbind(1)
-    return label_N.long().numpy(), confidence_N.float().numpy(), spread_N.float().numpy()
+    return label_N.long().numpy(), confidence_N.numpy(), spread_N.numpy()
 
 
 def _columns(said: PseudoLabels) -> Tensor:
-    return torch.stack([said.label_B.double(), said.confidence_B.double(), said.spread_B.double()], 1)
-
-
-def _features(model: SefarNet, frames_BTCHW: Tensor) -> Tensor:
-    return model.features(model.embed(frames_BTCHW)).float()
-
-
-class _FromFeatures:
-    """A network whose clip features (B, F) are known: they stand where `ask` has frames."""
-
-    def __init__(self, model: SefarNet) -> None:
-        self.model = model
-
-    def embed(self, features_BF: Tensor) -> list[Tensor]:
-        return [features_BF]
-
-    def features(self, tokens: list[Tensor]) -> Tensor:
-        return tokens[0]
-
-    def head_passes(self, features_BF: Tensor, passes: int) -> Tensor:
-        return self.model.head_passes(features_BF, passes)
-
-    def modules(self) -> Iterator[nn.Module]:
-        return self.model.modules()
+    """Label, confidence and spread side by side, float32 (B, 3)."""
+    return torch.stack([said.label_B.float(), said.confidence_B, said.spread_B], 1)

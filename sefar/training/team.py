@@ -108,7 +108,7 @@ class Team(Trainer):
 
     def evaluate(self, part: str, *, final: bool = True) -> Evaluation:
         """As `Trainer.evaluate`."""
-        with self._together("evaluate", part):
+        with self._together("evaluate", part, final=final):
             return super().evaluate(part, final=final)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -122,7 +122,7 @@ class Team(Trainer):
         self._dismiss()
 
     @contextlib.contextmanager
-    def _together(self, name: str, *arguments: Any) -> Iterator[None]:
+    def _together(self, name: str, *arguments: Any, **named: Any) -> Iterator[None]:
         """Have the followers make a call of this trainer too; calls within the call they make by themselves."""
         if self._calling:
             yield
@@ -131,7 +131,7 @@ class Team(Trainer):
         try:
             for calls in self._calls:
                 # pickled here: `send` would hand tensors over as shared memory, and followers would write into ours
-                calls.send_bytes(pickle.dumps((name, arguments)))
+                calls.send_bytes(pickle.dumps((name, arguments, named)))
             yield
         except (RuntimeError, OSError) as error:
             if isinstance(error, SefarError):
@@ -190,10 +190,12 @@ def _follow(calls: Connection, address: str, world: World, config: TrainConfig, 
     os._exit(0)  # rank 0 may be gone already, so that leaving the group in order could wait for ever
 
 
-def _make_call(trainer: Trainer, calls: Connection, name: str, arguments: tuple[Any, ...]) -> None:
+def _make_call(
+    trainer: Trainer, calls: Connection, name: str, arguments: tuple[Any, ...], named: dict[str, Any]
+) -> None:
     """Make a call; an error of the run is rank 0's too, which decides what comes next."""
     try:
-        getattr(trainer, name)(*arguments)
+        getattr(trainer, name)(*arguments, **named)
     except SefarError as error:
         if not calls.poll(ALONE_SECONDS):
             log.critical("process %d of %d: %s", trainer.world.rank, trainer.world.size, error)

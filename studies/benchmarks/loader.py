@@ -33,7 +33,8 @@ TWO_PROCESSES = "2 processes, batches not handed over"
 
 def run(options: Options) -> Findings:
     """Train on a warm raw store with 0, 1 and 2 workers, and time the making of batches."""
-    keep_heap()  # as training does
+    if options.device == "cpu":
+        keep_heap()  # as training does
     waiting, shares = wait_case(options)
     with threads(1):
         batches = batch_cases(options.folder / "batches", options.repeats(10, 2), options.repeats(7, 2))

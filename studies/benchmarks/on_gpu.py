@@ -11,6 +11,8 @@ from studies.benchmarks.turns import Side
 
 SETTLED = 3
 """Steps after which nothing is to be compiled any more."""
+ASKED = 12
+"""Batches that are tried at most to fill a memory."""
 
 
 def compiled_graphs() -> int:
@@ -29,23 +31,33 @@ def late_compilations(step: Side, steps: int = 5) -> int:
 
 
 def most_within(memory: int, taken: Callable[[int], int], start: int, cap: int = 4096) -> int:
-    """The largest batch that a memory holds, up to 5 %.
+    """The largest batch that a memory holds, to 5 %; to less where `taken` is far from even growth.
 
     Args:
         memory: bytes.
-        taken: bytes that a batch of so many takes; grows about evenly, and is asked a few times only.
+        taken: bytes that a batch of so many takes, which grow with it; asked at most `ASKED` times.
         start: a batch to begin with.
         cap: a batch that is not exceeded, for memory that hardly grows.
 
     Returns:
-        The batch, 0 where not even one clip fits.
+        The largest batch that was found to fit; 0 where none was.
     """
-    small, large = start, 2 * start
-    at_small, at_large = taken(small), taken(large)
-    growth = (at_large - at_small) / (large - small)
-    if growth <= 0:
-        return cap if at_large <= memory else 0
-    batch = min(cap, math.floor(small + (memory - at_small) / growth))
-    while batch > 0 and taken(batch) > memory:
-        batch = min(batch - 1, math.floor(batch * 0.95))
-    return max(batch, 0)
+    fits, fails, known, batch = 0, cap + 1, {0: 0.0}, start
+    for _ in range(ASKED):
+        try:
+            known[batch] = taken(batch)
+        except torch.OutOfMemoryError:
+            known[batch] = math.inf
+        fits, fails = (max(fits, batch), fails) if known[batch] <= memory else (fits, min(fails, batch))
+        if fails - fits <= max(1, fits // 20):
+            break
+        # on a line through the last two, but never far beyond what has fitted
+        (one, at_one), (two, at_two) = list(known.items())[-2:]
+        growth = (at_two - at_one) / (two - one)
+        guess = math.floor(two + (memory - at_two) / growth) if 0 < growth < math.inf else fails
+        if guess >= fails:
+            guess = (fits + fails) // 2
+        elif guess <= fits:
+            guess = fits + max(1, fits // 20)
+        batch = min(guess, 4 * max(fits, start))
+    return fits

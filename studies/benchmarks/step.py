@@ -82,11 +82,11 @@ def _size(size: str, repeats: int, options: Options) -> tuple[list[Case], list[F
         if not gpu:  # ours keeps what memory it frees, which the plain way would gain from in the same process
             keep_heap()
             timed[PLAIN] = stack.enter_context(apart(plain_side, size, options.folder / f"{size}-plain"))
-        seconds = in_turns(timed, repeats, device=options.device, warm=3 if gpu else 1)
+        seconds = in_turns(timed, repeats, device=options.device, warm=SETTLED if gpu else 1)
     found = costliest(sides[best], device=options.device)
     flops = {PLAIN: plain_flops(trainers[PLAIN]), OURS: count_flops(sides[OURS])}
     flops |= {way: flops[OURS] for way in sides if way not in flops}
-    memory = {way: peak_bytes(side, options.device) for way, side in sides.items()}
+    memory = {way: step_bytes(trainer) for way, trainer in trainers.items()}
     clips = students_clips(config)
     rate, square = matrix_rate(config, clips, repeats=7, device=options.device)
     rates = dict.fromkeys(sides, rate)
@@ -121,7 +121,7 @@ def _size(size: str, repeats: int, options: Options) -> tuple[list[Case], list[F
         Figure(name="step_roofline_vit_b_gpu", value=roofline, least=0.35),
         Figure(name="step_late_compilations_vit_b_gpu", value=again, most=0),
     ]
-    equal, figure = equal_memory(trainers[PLAIN], trainers[FAST], FAST, repeats, options.device)
+    equal, figure = equal_memory(trainers[PLAIN], trainers[FAST], FAST, repeats)
     return [case, equal], [*figures, figure]
 
 
@@ -129,7 +129,16 @@ def _made(config: TrainConfig, options: Options) -> Trainer:
     return synthetic_trainer(config, options.folder / "step", device=options.device)
 
 
-def equal_memory(plain: Trainer, ours: Trainer, way: str, repeats: int, device: str) -> tuple[Case, Figure]:
+def step_bytes(trainer: Trainer, labelled: int | None = None) -> int:
+    """Most bytes beyond weights and optimiser that a step of so many labelled clips takes, frames and gradients too."""
+    config = trainer.config.override({"loader.labelled": labelled or trainer.config.loader.labelled})
+    batch = synthetic_batch(config)
+    trainer.train_step([batch])  # compiled, where it is, and the optimiser has its state
+    trainer.optimiser.zero_grad(set_to_none=True)
+    return peak_bytes(lambda: trainer.train_step([batch]), str(trainer.device))
+
+
+def equal_memory(plain: Trainer, ours: Trainer, way: str, repeats: int) -> tuple[Case, Figure]:
     """Clips/s of ours with as many clips a step as fit in the memory that the plain way takes."""
 
     def step(trainer: Trainer, labelled: int) -> Side:
@@ -137,31 +146,27 @@ def equal_memory(plain: Trainer, ours: Trainer, way: str, repeats: int, device: 
         batch = synthetic_batch(config).to(trainer.device)
         return lambda: trainer.train_step([batch])
 
-    def taken(labelled: int) -> int:
-        side = step(ours, labelled)
-        side()  # compiled, where it is
-        return peak_bytes(side, device)
-
     few = plain.config.loader.labelled
-    memory = peak_bytes(step(plain, few), device)
-    many = most_within(memory, taken, few)
-    torch.compiler.reset()  # for shapes that no longer change
-    if not many:
-        seconds = {PLAIN: [math.nan] * repeats, way: [math.nan] * repeats}
-    else:
-        clips = {PLAIN: few, way: many}
+    memory = step_bytes(plain)
+    many = most_within(memory, lambda labelled: step_bytes(ours, labelled), few)
+    torch.compiler.reset()  # graphs of batches that were only tried
+    clips, held = {PLAIN: few, way: many}, {PLAIN: f"{memory / 1e6:.0f}", way: "–"}
+    seconds = {side: [math.nan] * repeats for side in clips}
+    if many:
         sides = {PLAIN: step(plain, few), way: step(ours, many)}
-        seconds = {  # of a labelled clip and its unlabelled ones
-            side: [s / clips[side] for s in found]
-            for side, found in in_turns(sides, repeats, device=device, warm=SETTLED).items()
-        }
+        timed = in_turns(sides, repeats, device=str(plain.device), warm=SETTLED)
+        seconds = {side: [s / clips[side] for s in found] for side, found in timed.items()}
+        held[way] = f"{step_bytes(ours, many) / 1e6:.0f}"  # by the graphs that were timed
     case = Case(
-        f"In the memory that the plain way takes for {few} labelled clips, {memory / 1e6:.0f} MB beyond weights",
+        f"As many clips a step as fit in the memory that the plain way takes for {few} labelled ones",
         seconds,
         "labelled clip and its unlabelled ones",
         PLAIN,
         {way: 4.0},
-        columns={"labelled clips a step": {PLAIN: str(few), way: str(many)}},
+        columns={
+            "labelled clips a step": {side: str(count) for side, count in clips.items()},
+            "memory beyond weights, MB": held,
+        },
     )
     return case, Figure(name="step_equal_memory_vit_b_gpu", value=case.ratio(way), least=4.0)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from studies.benchmarks.turns import Side, synchronise
 
-NAME = 48
-"""Characters that are kept of an operator's or kernel's name."""
+NAME = 100
+"""Characters that a note keeps of a kernel's name."""
 
 
 def costliest(work: Side, *, device: str = "cpu", most: int = 10, times: int = 2) -> dict[str, tuple[float, float]]:
@@ -31,10 +32,12 @@ def costliest(work: Side, *, device: str = "cpu", most: int = 10, times: int = 2
         synchronise(device)
     spent: dict[str, tuple[float, float]] = {}
     for event in seen.key_averages():
+        # a GPU's kernels are events of their own; an operator's time there is theirs once more
+        if gpu and (event.device_type == DeviceType.CPU or event.is_user_annotation):
+            continue
         seconds = event.self_device_time_total if gpu else event.self_cpu_time_total
-        name = " ".join(event.key.replace("`", "").replace("|", "").split())[:NAME]
-        before, calls = spent.get(name, (0.0, 0.0))
-        spent[name] = before + seconds, calls + event.count / times
+        before, calls = spent.get(event.key, (0.0, 0.0))
+        spent[event.key] = before + seconds, calls + event.count / times
     total = sum(seconds for seconds, _ in spent.values())
     dearest = sorted(spent.items(), key=lambda item: -item[1][0])[:most]
     return {name: (seconds / total, calls) for name, (seconds, calls) in dearest if seconds > 0}
@@ -42,5 +45,6 @@ def costliest(work: Side, *, device: str = "cpu", most: int = 10, times: int = 2
 
 def profile_note(found: dict[str, tuple[float, float]], way: str) -> str:
     """The same as a line for a table's foot."""
-    parts = (f"`{name}` {share:.1%} ({calls:.0f} ×)" for name, (share, calls) in found.items())
+    short = {name: " ".join(name.replace("`", "").replace("|", "").split())[:NAME] for name in found}
+    parts = (f"`{short[name]}` {share:.1%} ({calls:.0f} ×)" for name, (share, calls) in found.items())
     return f"Where {way} spends a step (each operator by itself, share of all, calls): {', '.join(parts)}."

@@ -125,12 +125,13 @@ class SefarWorkload:
     ) -> Trains:
         """A trainer on a GPU where Ray has assigned one, else on the CPU; of several processes always on the CPU."""
         from sefar.data.scopes import load_scope
+        from sefar.training.device import choose_device
         from sefar.training.heap import keep_heap
         from sefar.training.team import Team
         from sefar.training.trainer import Trainer
 
         scope = load_scope(config.scope, progress=False)
-        if device is None or device.type == "cpu":
+        if processes > 1 or choose_device(device).type == "cpu":
             keep_heap()  # of the trial's process
         if processes > 1:
             return Team(config, scope, processes=processes)

@@ -72,7 +72,7 @@ def test_two_arms_end_to_end_and_not_again(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_study_goes_on_where_it_stopped(tmp_path: Path, how: signal.Signals) -> None:
     command = [sys.executable, str(ROOT / "tests/studies/ablation_script.py"), *ARMS, "--seeds", "1", "--store", "s"]
     command += ["--concurrency", "1", *SHORT]

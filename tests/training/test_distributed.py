@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, cast
 
@@ -91,6 +92,15 @@ def failures(config: TrainConfig, scope: Scope, world: World) -> list[Any]:
         world.agreed(read, torch.device("cpu"))
     except DecodeError as error:
         found.append(str(error))
+    backbone = config.override({"teacher.stochastic": "backbone", "model.drop_path": 0.3})
+    with closing(Trainer(backbone, scope, device="cpu", world=world)) as drawing:
+        found.append(drawing.evaluate("test").predictions.spread.to_numpy())
+    last = str(scope.test.path.iloc[-1])  # of rank 1's run
+    trainer.scope = replace(scope, test=scope.test.assign(path=[*scope.test.path.iloc[:-1], last + ".gone"]))
+    try:
+        trainer.evaluate("test")
+    except DecodeError as error:
+        found.append(str(error))
     assert world.agreed(lambda: world.rank, torch.device("cpu")) == world.rank
     trainer.close()
     return found
@@ -110,7 +120,8 @@ def work(rank: int, folder: str, configs: list[TrainConfig], scope: Scope) -> No
 
 @pytest.fixture(scope="module")
 def configs(tiny_config: TrainConfig) -> list[TrainConfig]:
-    base = {"model.dropout": 0.0, "model.drop_path": 0.0, "loader.workers": 0}
+    # of 11 clips that are evaluated one process has a batch and a clip, the other a batch and two
+    base = {"model.dropout": 0.0, "model.drop_path": 0.0, "loader.workers": 0, "evaluation.batch": 4}
     # the mixed loss is small by nature; weighed up, a partner taken from elsewhere shows
     base |= {"objective.gamma_mix": 200.0}
     # AdamW's first steps are as long for a gradient that is rounding as for any other
@@ -171,10 +182,13 @@ def test_two_processes_equal_one_on_the_joined_batch(
 def test_what_goes_wrong_on_one_stops_both(configs: list[TrainConfig], tiny_scope: Scope, two: list[Any]) -> None:
     trainer = Trainer(configs[0], tiny_scope, device="cpu")
     clips = trainer.source.batch(0, with_unlabelled=False).clip_ids
-    for _, (message, clip_ids, unread) in two:
+    for _, (message, clip_ids, unread, spread, gone) in two:
         assert message.startswith("the loss is not finite at step 0 (epoch 0)")
         assert clip_ids == clips
         assert unread == "b.mp4: does not decode"
+        assert gone.startswith(f"{tiny_scope.test.path.iloc[-1]}.gone: ")
+        # drop path drawn by each for its own clips, and the same answers on both
+        assert (spread == two[0][1][3]).all() and len({*spread.round(6)}) == len(spread) == len(tiny_scope.test)
 
 
 def test_a_batch_must_divide(tiny_config: TrainConfig, tiny_scope: Scope) -> None:

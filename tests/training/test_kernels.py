@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 
 from sefar.config import TrainConfig
 from sefar.data.scopes import Scope
-from sefar.training.heap import keep_heap
+from sefar.training.heap import SWITCH, keep_heap
 from sefar.training.trainer import Trainer
 
 
@@ -27,6 +28,9 @@ def test_losses_are_the_same_curve_with_and_without_the_cpus_kernels(
     assert len(curves[0]) == 3 and curves[0][-1][1] > 0.1
     for ours, theirs in zip(*curves, strict=True):
         assert ours == pytest.approx(theirs, rel=2e-4, abs=1e-6, nan_ok=True)
+
+
+LET = {name: value for name, value in os.environ.items() if name != SWITCH}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's own")
@@ -48,6 +52,7 @@ def test_freed_memory_stays_with_the_process() -> None:
         cwd=Path(__file__).resolve().parents[2],
         capture_output=True,
         text=True,
+        env=LET,
     )
     assert done.returncode == 0, done.stderr
     first, kept = map(int, done.stdout.split())  # few pages at first too where the system makes them huge
@@ -55,11 +60,12 @@ def test_freed_memory_stays_with_the_process() -> None:
 
 
 def test_memory_goes_back_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEFAR_KEEP_HEAP", "0")
+    monkeypatch.setenv(SWITCH, "0")
     assert keep_heap.__wrapped__() is False
 
 
 def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SWITCH, raising=False)
     monkeypatch.setattr(sys, "platform", "darwin")
     assert keep_heap.__wrapped__() is False
 
@@ -69,7 +75,7 @@ import os, random, signal, sys, threading, time
 import torch
 from sefar.models.granularity import SefarNet
 from sefar.recipes import recipe
-from sefar.training.heap import keep_heap
+from sefar.training.heap import SWITCH, keep_heap
 
 assert keep_heap()
 torch.set_num_threads(int(sys.argv[2]))
@@ -102,5 +108,6 @@ def test_ctrl_c_amid_steps_stops_each_and_harms_nothing(threads: int) -> None:
         cwd=Path(__file__).resolve().parents[2],
         capture_output=True,
         text=True,
+        env=LET,
     )
     assert (done.returncode, done.stdout.strip()) == (0, "30"), done.stderr

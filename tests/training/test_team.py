@@ -54,8 +54,10 @@ def test_a_team_trains_resumes_and_evaluates_as_one_process(config: TrainConfig,
                 for name in ("total_loss", "supervised_loss", "unlabelled_loss", "mixed_loss", "confidence_mean"):
                     assert report[name] == pytest.approx(wanted[name], rel=1e-4, abs=1e-6, nan_ok=True), name
             found = team.evaluate("test")
+            during = team.evaluate("dev", final=False)  # as after each epoch
             assert team.state_dict()["step"] == alone.step
             assert team.regulation().clips.sum() == regulation.clips.sum() > 0
+    assert list(during.predictions) == [c for c in found.predictions if c not in ("confidence", "spread")]
     assert found.metrics["student_top1"] == pytest.approx(expected.metrics["student_top1"], abs=9)  # one clip of 12
     torch.testing.assert_close(
         torch.as_tensor(found.answers["student"].probs_NK),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from studies.benchmarks.on_gpu import late_compilations, most_within
+from studies.benchmarks.on_gpu import ASKED, late_compilations, most_within
 from studies.benchmarks.plain import make_plain
 from studies.benchmarks.step import equal_memory
 from studies.benchmarks.synthetic import step_config, synthetic_trainer
@@ -28,25 +29,30 @@ def test_graphs_compiled_after_the_third_step_are_counted() -> None:
     [(1000, 90), (999, 89), (100, 0), (110, 1), (10**9, 4096)],
 )
 def test_the_largest_batch_that_a_memory_holds(memory: int, expected: int) -> None:
-    assert most_within(memory, lambda batch: 100 + 10 * batch, 8) == expected
+    assert 0.95 * expected <= most_within(memory, lambda batch: 100 + 10 * batch, 8) <= expected
 
 
-def test_a_batch_that_takes_more_than_foreseen_is_made_smaller() -> None:
+@pytest.mark.parametrize("taken", [lambda n: n**2, lambda n: 200 + 30 * n**0.5, lambda n: 500 + 20 * n + 300 * (n > 8)])
+def test_memory_that_does_not_grow_evenly(taken: Callable[[int], float]) -> None:
     asked: list[int] = []
 
-    def taken(batch: int) -> int:
+    def noted(batch: int) -> int:
         asked.append(batch)
-        return batch**2
+        return int(taken(batch))
 
-    found = most_within(2000, taken, 8)
-    assert 40 <= found <= 44 and found**2 <= 2000 and len(asked) < 20
-    assert most_within(100, lambda _: 50, 8) == 4096 and most_within(10, lambda _: 50, 8) == 0
+    found = most_within(2000, noted, 8)
+    best = max(n for n in range(1, 5000) if int(taken(n)) <= 2000)
+    assert 0.95 * best <= found <= best and len(asked) <= ASKED
+
+
+def test_memory_that_does_not_grow_at_all() -> None:
+    assert most_within(100, lambda _: 50, 8) >= 0.95 * 4096 and most_within(10, lambda _: 50, 8) == 0
 
 
 def test_clips_at_equal_memory(tmp_path: Path) -> None:
     config = step_config("tiny", {"loader.labelled": 1, "teacher.passes": 2, "optim.precision": "float32"})
     plain, ours = make_plain(synthetic_trainer(config, tmp_path)), synthetic_trainer(config, tmp_path)
-    case, figure = equal_memory(plain, ours, "ours", 2, "cpu")
+    case, figure = equal_memory(plain, ours, "ours", 2)
     clips = case.columns["labelled clips a step"]
     assert clips["plain float32"] == "1" and int(clips["ours"]) >= 1  # each of them less memory than the plain way
     assert figure.value == case.ratio("ours") > 0 and len(case.seconds["ours"]) == 2
