@@ -5,8 +5,8 @@ process makes every draw for the whole of batch n (crops and frames, perturbatio
 teacher's head passes), but reads and works on its own rows alone, and on the strong views that these are mixed with.
 What crosses between processes is the teacher's clip features (so that all know all pseudo-labels and hold the same
 weighting state), the gradients, and the reported means. In evaluation each process answers for a run of the clips, and
-all get all answers. Dropout and drop path of the student, and the teacher's drop
-path with ``teacher.stochastic=backbone``, are drawn per process.
+all get all answers. Dropout and drop path of the student, and the teacher's drop path with
+``teacher.stochastic=backbone``, are drawn per process.
 
 Shape suffixes: B joined clips, b a process's own clips, S those whose strong views it has, T frames of all
 granularities, F fusion width.

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from studies.results.store import ResultStore
-from tests.studies.test_scope_sweep import ROOT, SCRIPT
+from tests.studies.sweeps import ROOT, SCRIPT
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(420)]
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from studies.engine import session
-from tests.studies.test_scope_sweep import make_study, sweep
+from tests.studies.sweeps import make_study, sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -11,7 +11,7 @@ import pytest
 from sefar.config import TrainConfig
 from studies.results.spool import waiting_files
 from studies.results.store import ResultStore
-from tests.studies.test_scope_sweep import FX, UB, make_study, sweep
+from tests.studies.sweeps import FX, UB, make_study, sweep
 from tests.studies.toy import ToyTrainer
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

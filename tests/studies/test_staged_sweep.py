@@ -13,8 +13,9 @@ from studies.engine.space import SCOPE_SWEEP
 from studies.results.confirm import confirmed
 from studies.results.leaderboard import print_report
 from studies.results.store import ResultStore
+from tests.studies.sweeps import FX, UB, make_study, sweep
 from tests.studies.test_journal import opened
-from tests.studies.test_scope_sweep import FX, UB, make_study, ray_session, sweep  # noqa: F401
+from tests.studies.test_scope_sweep import ray_session  # noqa: F401
 
 PATIENT = recipe("synthgym_tiny", {"optim.epochs": 6, "objective.warmup_epochs": 4})
 """Which trials are stopped early depends on who comes first; with so long a warm-up none is."""

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from studies.results.store import ResultStore
-from tests.studies.test_scope_sweep import ROOT, SCRIPT, script
+from tests.studies.sweeps import ROOT, SCRIPT, script
 
 FLAGS = ["--trials", "3", "--epochs", "6", "--set", "objective.warmup_epochs=0"]
 

@@ -75,7 +75,7 @@ import os, random, signal, sys, threading, time
 import torch
 from sefar.models.granularity import SefarNet
 from sefar.recipes import recipe
-from sefar.training.heap import SWITCH, keep_heap
+from sefar.training.heap import keep_heap
 
 assert keep_heap()
 torch.set_num_threads(int(sys.argv[2]))
