@@ -22,6 +22,15 @@ from studies.results.store import ResultStore
 from tests.studies.sweeps import FX, ROOT, TOY, UB, make_study, sweep
 
 
+def run_main(monkeypatch: pytest.MonkeyPatch, *flags: str) -> int:
+    from studies import scope_sweep
+
+    monkeypatch.setattr(sys, "argv", ["scope_sweep.py", *flags])
+    with pytest.raises(SystemExit) as exit_:
+        scope_sweep.main()
+    return int(exit_.value.code or 0)
+
+
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
@@ -46,13 +55,8 @@ from tests.studies.sweeps import FX, ROOT, TOY, UB, make_study, sweep
     ],
 )
 def test_bad_flags_are_one_line(flags, text, tmp_path, capsys, monkeypatch):
-    from studies import scope_sweep
-
-    monkeypatch.setattr(sys, "argv", ["scope_sweep.py", *flags, "--store", str(tmp_path / "store")])
-    with pytest.raises(SystemExit) as exit_:
-        scope_sweep.main()
+    assert run_main(monkeypatch, *flags, "--store", str(tmp_path / "store")) == 2
     said = capsys.readouterr()
-    assert exit_.value.code == 2
     assert text in said.err and said.err.startswith("error: ") and said.err.count("\n") == 1
     assert not (tmp_path / "store").exists()
 
@@ -71,13 +75,9 @@ def test_relative_paths_outlive_a_ray_job(monkeypatch, tmp_path):
 
 
 def test_dry_run_shows_the_space_and_touches_nothing(tmp_path, capsys, monkeypatch):
-    from studies import scope_sweep
-
-    monkeypatch.setattr(sys, "argv", ["scope_sweep.py", "--dry-run", "--store", str(tmp_path / "store")])
-    with pytest.raises(SystemExit) as exit_:
-        scope_sweep.main()
+    assert run_main(monkeypatch, "--dry-run", "--store", str(tmp_path / "store")) == 0
     said = capsys.readouterr().out
-    assert exit_.value.code == 0 and "12 trials over 2 scopes" in said
+    assert "12 trials over 2 scopes" in said
     assert "weighting.threshold" in said and "weighting.kind = fixed" in said
     assert not (tmp_path / "store").exists()
 
@@ -86,15 +86,6 @@ def test_nothing_to_resume_or_extend(tmp_path):
     for option in ({"resume": True}, {"extend": 2}):
         with pytest.raises(ConfigError, match=r"holds no study 's'"):
             sweep(tmp_path / "store", **option)
-
-
-def run_main(monkeypatch: pytest.MonkeyPatch, *flags: str) -> int:
-    from studies import scope_sweep
-
-    monkeypatch.setattr(sys, "argv", ["scope_sweep.py", *flags])
-    with pytest.raises(SystemExit) as exit_:
-        scope_sweep.main()
-    return int(exit_.value.code or 0)
 
 
 def trained_store(path: Path, study: Study) -> ResultStore:
