@@ -29,7 +29,7 @@ class Train:
     recipe: Annotated[str, tyro.conf.arg(aliases=["-r"])] = "synthgym_tiny"
     """A named configuration."""
     method: str = "sefar"
-    """sefar, supervised or fixmatch."""
+    """sefar, supervised, fixmatch, or fixmatch_single: FixMatch on a network of one granularity."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE …")] = field(default=())
     """Dotted overrides, for instance optim.epochs=20 scope.name=synthgym/pairs@1pc#0."""
     out: Path = Path("runs/train")

@@ -49,17 +49,20 @@ RECIPES: dict[str, dict[str, Any]] = {
     "released_vit_b": {**PAPER, **RELEASED, "model.name": "vit_b"},
 }
 
+# FixMatch (arXiv 2001.07685): spatial strong view, fixed threshold, the student labels its own weak view
+FIXMATCH: dict[str, Any] = {
+    "perturb.kind": "none",
+    "weighting.kind": "fixed",
+    "objective.gamma_mix": 0.0,
+    "teacher.passes": 1,
+    "teacher.horizon_epochs": 0.0,
+}
+SINGLE = "fixmatch_single"
 METHODS: dict[str, dict[str, Any]] = {
     "sefar": {},
     "supervised": {"objective.gamma_unlabelled": 0.0, "objective.gamma_mix": 0.0, "objective.warmup_epochs": 0},
-    # FixMatch (arXiv 2001.07685): spatial strong view, fixed threshold, the student labels its own weak view
-    "fixmatch": {
-        "perturb.kind": "none",
-        "weighting.kind": "fixed",
-        "objective.gamma_mix": 0.0,
-        "teacher.passes": 1,
-        "teacher.horizon_epochs": 0.0,
-    },
+    "fixmatch": FIXMATCH,  # on the network that it is laid over: SeFAR's dual level is lent to it
+    SINGLE: FIXMATCH,  # as published: none of SeFAR's parts, so one granularity, see `with_method`
 }
 
 
@@ -75,11 +78,20 @@ def recipe(name: str, overrides: Mapping[str, Any] | None = None) -> TrainConfig
 
 
 def with_method(config: TrainConfig, method: str) -> TrainConfig:
-    """`config` under another method: ``sefar`` (as it is), ``supervised`` (labelled clips only) or ``fixmatch``.
+    """`config` under another method.
+
+    Args:
+        config: of SeFAR.
+        method: ``sefar`` (as it is), ``supervised`` (labelled clips only), ``fixmatch`` (on the same network) or
+            ``fixmatch_single`` (the same on a network of one granularity that takes as many frames of a clip: FixMatch
+            without any part of SeFAR, the first row of the paper's table of components).
 
     Raises:
         ConfigError: an unknown method.
     """
     if method not in METHODS:
         raise ConfigError(f"method '{method}' is unknown{nearest(method, METHODS)}")
-    return config.override(METHODS[method])
+    changes = METHODS[method]
+    if method == SINGLE:
+        changes = {**changes, "sampling.frames_per_granularity": (sum(config.sampling.frames_per_granularity),)}
+    return config.override(changes)

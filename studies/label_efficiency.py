@@ -27,6 +27,7 @@ from sefar.recipes import METHODS, recipe, with_method  # noqa: E402
 from studies.engine.grid import GridFailure, GridOptions, GridRun, grid_failures, run_grid  # noqa: E402
 from studies.flags import Parser, at_least, listed, one_of  # noqa: E402
 from studies.results.comparison import method_table  # noqa: E402
+from studies.results.fixmatch import FAMILIES  # noqa: E402
 from studies.results.schema import FINISHED  # noqa: E402
 
 STUDY = "label_efficiency"
@@ -82,9 +83,9 @@ def grid(flags: argparse.Namespace) -> list[GridRun]:
             few = base.override({"seed": seed, "scope.name": f"{flags.subset}@{labels}#{seed}"})
             for method in [m for m in METHODS if m in flags.methods]:
                 config = with_method(few, method)
-                for threshold in flags.thresholds if method == "fixmatch" else []:
+                for threshold in flags.thresholds if method in FAMILIES else []:
                     add(f"{method} τ={threshold}", labels, config.override({"weighting.threshold": threshold}))
-                if method != "fixmatch":
+                if method not in FAMILIES:
                     add(method, labels, config)
         if flags.full and "supervised" in flags.methods:
             whole = base.override({"seed": seed, "scope.name": f"{flags.subset}@1#{seed}"})

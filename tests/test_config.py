@@ -251,6 +251,10 @@ def test_methods_switch_exactly_what_they_state() -> None:
         "teacher.passes": 1,
         "teacher.horizon_epochs": 0.0,
     }
-    assert set(METHODS) == {"sefar", "supervised", "fixmatch"}
+    single = with_method(TINY, "fixmatch_single")
+    assert changed(with_method(TINY, "fixmatch"), single) == {"sampling.frames_per_granularity": "[8]"}
+    longer = with_method(TINY.override({"sampling.frames_per_granularity": (4, 8)}), "fixmatch_single")
+    assert longer.sampling.frames_per_granularity == (12,)  # as many frames of a clip
+    assert set(METHODS) == {"sefar", "supervised", "fixmatch", "fixmatch_single"}
     assert not with_method(TINY, "supervised").objective.uses_unlabelled
     assert with_method(TINY, "fixmatch").objective.uses_unlabelled

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 
-from studies.results.best_on_dev import DevOrder, order_on_dev
+from studies.results.fixmatch import FAMILIES, chosen_fixmatch, family_of, fixmatch_notes
 from studies.results.published import published
 from studies.results.schema import METRIC
 from studies.results.scores import BASELINE, OURS, fraction_order, tidy_scores
@@ -24,7 +24,7 @@ from studies.results.stats.bootstrap import Interval, stratified_interval
 from studies.results.stats.paired import PairedDifference, paired_difference
 
 STUDENT, TEACHER = "test_student_top1", "test_teacher_top1"
-FIXMATCH, ALL = "fixmatch", "1"  # start of its methods' names; the fraction that labels every clip
+ALL = "1"  # the fraction that labels every clip
 
 
 @dataclass(frozen=True)
@@ -42,51 +42,12 @@ class Cell:
     interval: Interval
 
 
-def fixmatch_order(scores: pd.DataFrame, fraction: str) -> DevOrder:
-    """FixMatch's thresholds at a fraction, the best on dev first.
-
-    Args:
-        scores: of `tidy_scores`.
-        fraction: as in column ``fraction``.
-    """
-    return order_on_dev(scores[(scores.fraction == fraction) & scores.method.str.startswith(FIXMATCH)])
-
-
-def chosen_fixmatch(scores: pd.DataFrame, fraction: str) -> str | None:
-    """The FixMatch that is best on dev over the runs that all thresholds have; None where there is none.
-
-    Args:
-        scores: of `tidy_scores`.
-        fraction: as in column ``fraction``.
-    """
-    return fixmatch_order(scores, fraction).best
-
-
-def fixmatch_notes(scores: pd.DataFrame) -> list[str]:
-    """What limits the choice of FixMatch's threshold, a sentence each: runs left out, thresholds that are alike on dev.
-
-    Args:
-        scores: of `tidy_scores`, all thresholds among them.
-    """
-    return [
-        f"FixMatch's threshold at {fraction} is {_threshold(str(order.best))}. {note}"
-        for fraction in fractions_of(scores)
-        for order in (fixmatch_order(scores, fraction),)
-        for note in order.notes(_threshold)
-    ]
-
-
-def _threshold(method: str) -> str:
-    return method.partition(" ")[2]
-
-
 def contenders(scores: pd.DataFrame, fraction: str) -> dict[str, str]:
     """The methods at a fraction by the name of their row: SeFAR, supervised, FixMatch as chosen on dev, others."""
     here = [str(m) for m in scores[scores.fraction == fraction].method.unique()]
     rows = {name: name for name in (OURS, BASELINE) if name in here}
-    if (chosen := chosen_fixmatch(scores, fraction)) is not None:
-        rows["FixMatch"] = chosen
-    return rows | {name: name for name in sorted(here) if name not in rows and not name.startswith(FIXMATCH)}
+    rows |= {FAMILIES[family]: method for family, method in chosen_fixmatch(scores, fraction).items()}
+    return rows | {name: name for name in sorted(here) if name not in rows and family_of(name) is None}
 
 
 def fraction_cells(scores: pd.DataFrame, value: str = STUDENT) -> dict[str, dict[str, Cell]]:
@@ -169,7 +130,7 @@ def method_table(trials: pd.DataFrame, *, command: str) -> str:
     if len(few) > 1:
         lines += ["", *_by_fraction(scores), *paper_lines(), ""]
     lines += ["Percent top-1 on the test set; thresholds were chosen on dev: per seed, mean ± standard deviation."]
-    lines += [line for note in fixmatch_notes(scores) for line in ("", note)]
+    lines += [line for note in fixmatch_notes(scores, fractions_of(scores)) for line in ("", note)]
     for fraction in few if len(few) > 1 else [None]:
         shown = scores if fraction is None else scores[scores.fraction == fraction]
         lines += ["", *([f"## {fraction_title(scores, fraction)}", ""] if fraction is not None else [])]
@@ -242,7 +203,7 @@ def _runs(trials: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
         "| method | student, per seed | student | teacher, per seed | teacher | dev student | seconds a run |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    chosen = {(chosen_fixmatch(scores, f), f) for f in scores.fraction.unique()}
+    chosen = {(m, f) for f in scores.fraction.unique() for m in chosen_fixmatch(scores, f).values()}
     names = scores.set_index("trial_id")
     for role in sorted(trials.role.unique()):
         rows = trials[trials.role == role].sort_values("number")

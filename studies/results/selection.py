@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from studies.results.best_on_dev import order_on_dev
+from studies.results.fixmatch import FAMILIES, families
 from studies.results.schema import CONFIRM
 from studies.results.scores import OURS, fraction_order
 from studies.results.stats.answers import answer, told_apart
@@ -17,7 +18,6 @@ from studies.results.stats.multiplicity import comparison_note, holm
 from studies.results.stats.paired import PairedDifference, paired_difference
 
 ALPHA = 0.05
-FIXMATCH = "fixmatch"  # start of its methods' names, which end in the threshold
 PLACE = ["study", "base_scope"]
 
 
@@ -135,19 +135,21 @@ def repeated(scores: pd.DataFrame) -> list[str]:
 
 
 def with_chosen_fixmatch(scores: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """The scores with one FixMatch a place, the one of best dev accuracy, for test accuracy chooses nothing.
+    """The scores with one FixMatch of each family a place, that of best dev accuracy: test accuracy chooses nothing.
 
     Args:
         scores: of `comparable`.
 
     Returns:
-        The scores, the chosen threshold's runs as method ``FixMatch``; and which threshold that is, a sentence a place.
+        The scores, the chosen threshold's runs under the family's name (``FixMatch``); and which threshold that is, a
+        sentence a place and family.
     """
-    kept, said = [scores[~scores.method.str.startswith(FIXMATCH)]], []
-    for (study, base_scope), rows in scores[scores.method.str.startswith(FIXMATCH)].groupby(PLACE):
+    known = families(scores.method)
+    kept, said = [scores[known.isna()]], []
+    for (study, base_scope, family), rows in scores[known.notna()].groupby([*PLACE, known[known.notna()]], sort=True):
         order = order_on_dev(rows)
-        kept.append(rows[rows.method == order.best].assign(method="FixMatch"))
-        where = f"FixMatch at {short_base(str(base_scope))} of {study}"
+        kept.append(rows[rows.method == order.best].assign(method=FAMILIES[str(family)]))
+        where = f"{FAMILIES[str(family)]} at {short_base(str(base_scope))} of {study}"
         said.append(" ".join([f"{where}: {order.best} is best on dev.", *order.notes()]))
     return pd.concat(kept, ignore_index=True), said
 

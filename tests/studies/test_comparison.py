@@ -3,7 +3,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from studies.results.comparison import chosen_fixmatch, fraction_cells, fractions_of, method_table
+from studies.results.comparison import fraction_cells, fractions_of, method_table
+from studies.results.fixmatch import chosen_fixmatch, in_short
 from studies.results.scores import tidy_scores
 
 CLIPS = {"1pc": 12, "3pc": 36, "all": 600}
@@ -71,18 +72,18 @@ def test_a_single_method_has_no_differences() -> None:
 
 def test_fixmatch_is_chosen_at_each_fraction_on_dev() -> None:
     scores = tidy_scores(pd.DataFrame(ONE_FRACTION + THREE_PER_CLASS))
-    assert chosen_fixmatch(scores, "1pc") == "fixmatch τ=0.8"
-    assert chosen_fixmatch(scores, "3pc") == "fixmatch τ=0.5"
-    assert chosen_fixmatch(scores, "1") is None
+    assert chosen_fixmatch(scores, "1pc") == {"fixmatch": "fixmatch τ=0.8"}
+    assert chosen_fixmatch(scores, "3pc") == {"fixmatch": "fixmatch τ=0.5"}
+    assert chosen_fixmatch(scores, "1") == {}
     better = scores.assign(test_student_top1=100 - scores.test_student_top1)
-    assert chosen_fixmatch(better, "3pc") == "fixmatch τ=0.5"  # test accuracy has no say
+    assert chosen_fixmatch(better, "3pc") == {"fixmatch": "fixmatch τ=0.5"}  # test accuracy has no say
 
 
 def test_a_threshold_of_an_easy_seed_alone_is_not_chosen() -> None:
     rows = [trial("sefar @1pc", seed, 60 + seed, None, 60) for seed in range(3)]
     rows += [trial("fixmatch τ=0.5 @1pc", seed, 60, None, dev) for seed, dev in enumerate((92, 60, 58))]
     rows += [trial("fixmatch τ=0.95 @1pc", 0, 60, None, 90)]  # the study was stopped after the easy seed
-    assert chosen_fixmatch(tidy_scores(pd.DataFrame(rows)), "1pc") == "fixmatch τ=0.5"
+    assert chosen_fixmatch(tidy_scores(pd.DataFrame(rows)), "1pc") == {"fixmatch": "fixmatch τ=0.5"}
     text = method_table(pd.DataFrame(rows), command="c")
     assert (
         "\nFixMatch's threshold at 1pc is τ=0.5. Chosen on dev over the one run that each has in common with the "
@@ -91,6 +92,22 @@ def test_a_threshold_of_an_easy_seed_alone_is_not_chosen() -> None:
     tied = [*rows[:-1], *(trial("fixmatch τ=0.8 @1pc", s, 60, None, dev) for s, dev in enumerate((58, 60, 92)))]
     said = "FixMatch's threshold at 1pc is τ=0.5. Equally good on dev: τ=0.5, τ=0.8."
     assert said in method_table(pd.DataFrame(tied), command="c")
+
+
+def test_a_network_of_one_granularity_has_its_own_threshold() -> None:
+    rows = [trial("fixmatch_single τ=0.5 @1pc", seed, 40, None, 41) for seed in range(2)]
+    rows += [trial("fixmatch_single τ=0.95 @1pc", seed, 44, None, 43) for seed in range(2)]
+    scores = tidy_scores(pd.DataFrame(ONE_FRACTION + rows))
+    chosen = {"fixmatch": "fixmatch τ=0.8", "fixmatch_single": "fixmatch_single τ=0.95"}
+    assert chosen_fixmatch(scores, "1pc") == chosen
+    assert fraction_cells(scores)["single-level FixMatch"]["1pc"].interval.value == 44
+    text = method_table(pd.DataFrame(ONE_FRACTION + rows), command="c")
+    assert [line for line in text.splitlines() if line.startswith("| ") and "(chosen on dev)" in line] == [
+        *(line for line in text.splitlines() if line.startswith(("| fixmatch τ=0.8", "| fixmatch_single τ=0.95")))
+    ]
+    for method in chosen.values():
+        assert f"SeFAR − {method} @1pc, student, per seed: " in text
+    assert in_short(scores.method).unique().tolist() == ["SeFAR", "supervised", "FixMatch", "single-level FixMatch"]
 
 
 def test_cells_by_fraction() -> None:

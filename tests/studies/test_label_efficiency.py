@@ -41,32 +41,36 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 def test_without_flags_the_runs_of_the_documented_table() -> None:
     found = runs()
-    assert [(run.role, run.seed) for run in found[:6]] == [
+    assert [(run.role, run.seed) for run in found[:9]] == [
         ("sefar @1pc", 0),
         ("supervised @1pc", 0),
         ("fixmatch τ=0.5 @1pc", 0),
         ("fixmatch τ=0.8 @1pc", 0),
         ("fixmatch τ=0.95 @1pc", 0),
+        ("fixmatch_single τ=0.5 @1pc", 0),
+        ("fixmatch_single τ=0.8 @1pc", 0),
+        ("fixmatch_single τ=0.95 @1pc", 0),
         ("supervised @all", 0),
     ]
-    assert len(found) == 18 and [run.seed for run in found[12:]] == [2] * 6
+    assert len(found) == 27 and [run.seed for run in found[18:]] == [2] * 9
+    assert [run.config.sampling.frames_per_granularity for run in found[4:6]] == [(2, 2, 4), (8,)]
     assert {run.config.scope.name for run in found if run.seed == 2} == {"synthgym/core@1pc#2", "synthgym/core@1#2"}
     # names of runs that stores hold already: these are not to be run again
     assert found[0].trial_id == "core-1pc-0-4442.dfafe716f25e"
-    assert found[5].trial_id == "core-1-0-ecc0.fb0c2dcf3e75"
+    assert found[8].trial_id == "core-1-0-ecc0.fb0c2dcf3e75"
 
 
 def test_fractions_times_methods_times_seeds() -> None:
     found = runs("--labels", "1pc", "0.05", "--seeds", "2", "--thresholds", "0.7", "--subset", "finegym/gym99")
-    assert [run.role for run in found[:7]] == [
-        *("sefar @1pc", "supervised @1pc", "fixmatch τ=0.7 @1pc"),
-        *("sefar @0.05", "supervised @0.05", "fixmatch τ=0.7 @0.05"),
+    assert [run.role for run in found[:9]] == [
+        *("sefar @1pc", "supervised @1pc", "fixmatch τ=0.7 @1pc", "fixmatch_single τ=0.7 @1pc"),
+        *("sefar @0.05", "supervised @0.05", "fixmatch τ=0.7 @0.05", "fixmatch_single τ=0.7 @0.05"),
         "supervised @all",
     ]
-    assert len(found) == 14 and len({run.trial_id for run in found}) == 14
-    assert found[3].config.scope.name == "finegym/gym99@0.05#0"
-    assert found[2].config.weighting.threshold == 0.7
-    whole = found[6].config
+    assert len(found) == 18 and len({run.trial_id for run in found}) == 18
+    assert found[4].config.scope.name == "finegym/gym99@0.05#0"
+    assert found[2].config.weighting.threshold == found[3].config.weighting.threshold == 0.7
+    whole = found[8].config
     assert whole.scope.name == "finegym/gym99@1#0" and whole.optim.epochs == 26 and whole.loader.labelled == 32
 
 

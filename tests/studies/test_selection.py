@@ -121,3 +121,7 @@ def test_the_threshold_of_fixmatch_is_chosen_on_dev_and_test_plays_no_part() -> 
     assert chosen.groupby("method").test_student_top1.mean().to_dict() == {"FixMatch": 10.0, "SeFAR": 60.0}
     assert said == ["FixMatch at core@1pc of s: fixmatch τ=0.5 is best on dev."]
     assert with_chosen_fixmatch(pd.DataFrame(rows[:1]))[1] == []
+    rows += [score("fixmatch_single τ=0.8", seed, 20.0) | {"dev_student_top1": 95.0} for seed in range(2)]
+    chosen, said = with_chosen_fixmatch(pd.DataFrame(rows))
+    assert sorted(chosen.method.unique()) == ["FixMatch", "SeFAR", "single-level FixMatch"]
+    assert said[1:] == ["single-level FixMatch at core@1pc of s: fixmatch_single τ=0.8 is best on dev."]

@@ -9,6 +9,7 @@ import pandas as pd
 
 from studies.results.best_on_dev import DIGITS, order_on_dev
 from studies.results.comparison import contenders, fraction_cells, fraction_title, fractions_of, over_runs
+from studies.results.fixmatch import FAMILIES, threshold_of
 from studies.results.leaderboard import MARKS, describe_parameters, ranked, search_rows, short_scope
 from studies.results.report.parts import Cell, Column, Row, Table, ident, number, text
 from studies.results.report.study import TEST, Comparison, StudyView, short_method
@@ -139,10 +140,11 @@ def fraction_board(study: StudyView) -> list[Table]:
                 said = "" if cell is None else cell.interval.text(signed="−" in method)
                 row.append(Cell(said, "" if cell is None else repr(cell.interval.value)))
             shown.append(Row(row))
-        chosen = {f: contenders(scores, f).get("FixMatch", "") for f in fractions}
-        thresholds = ", ".join(f"{m.partition(' ')[2]} at {f}" for f, m in chosen.items() if m)
         notes = ["Percent of the test clips, mean and 95 % interval over runs; differences in points, paired by seed."]
-        notes += [f"FixMatch's threshold is the best on dev at each fraction: {thresholds}."] if thresholds else []
+        for name in FAMILIES.values():
+            chosen = {f: contenders(scores, f).get(name, "") for f in fractions}
+            thresholds = ", ".join(f"{threshold_of(m)} at {f}" for f, m in chosen.items() if m)
+            notes += [f"{name}'s threshold is the best on dev at each fraction: {thresholds}."] if thresholds else []
         tables.append(Table(ident("fractions", str(subset)), f"Accuracy by labels on {subset}", columns, shown, notes))
     return tables
 

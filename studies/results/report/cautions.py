@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from studies.results.comparison import fixmatch_notes
+from studies.results.comparison import fractions_of
+from studies.results.fixmatch import fixmatch_notes
 from studies.results.leaderboard import failures, search_rows
 from studies.results.report.facts import MISSING
 from studies.results.report.parts import counted, listed
@@ -62,7 +63,9 @@ def _runs(study: StudyView) -> Iterator[str]:
     elif (counts < ENOUGH_RUNS).any():
         runs = " to ".join(dict.fromkeys((str(counts.min()), str(counts.max()))))
         yield f"{runs} runs a method and scope: an interval from fewer than {ENOUGH_RUNS} is wide and rough."
-    yield from fixmatch_notes(study.scores[study.scores[TEST].notna()]) if study.kind == FRACTIONS else []
+    if study.kind == FRACTIONS:
+        tested = study.scores[study.scores[TEST].notna()]
+        yield from fixmatch_notes(tested, fractions_of(tested))
     yield from other_notes(study)
     for said in study.repeated[:3]:
         yield f"Several runs of one seed and label split: {said}. Nothing of its scope can be paired."

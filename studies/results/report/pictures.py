@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from studies.results.comparison import ALL, FIXMATCH
+from studies.results.comparison import ALL
 from studies.results.figures.confusion import draw_confusion
 from studies.results.figures.cost import draw_cost
 from studies.results.figures.forest import draw_forest
@@ -28,6 +28,7 @@ from studies.results.figures.regulation import draw_regulation
 from studies.results.figures.slices import draw_slices
 from studies.results.figures.style import PAGE_IN, NothingToDraw, rendered
 from studies.results.figures.thresholds import draw_thresholds
+from studies.results.fixmatch import in_short
 from studies.results.leaderboard import search_rows, short_scope
 from studies.results.report.parts import Picture, ident
 from studies.results.report.shown import TOP, best_measured, regulated, shown_predictions
@@ -210,7 +211,7 @@ def _nothing(reason: str) -> Figure:
 def _named_fixmatch(study: StudyView) -> pd.DataFrame:
     """Scores whose FixMatch, at each fraction the one chosen on dev, has one name."""
     scores = apart(study, study.measured())
-    return scores.assign(method=scores.method.where(~scores.method.str.startswith(FIXMATCH), "FixMatch"))
+    return scores.assign(method=in_short(scores.method))
 
 
 def _forest(study: StudyView) -> Figure:

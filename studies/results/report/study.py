@@ -9,7 +9,8 @@ import pandas as pd
 
 from sefar.errors import ConfigError, nearest
 from studies.arms import ABLATIONS
-from studies.results.comparison import ALL, FIXMATCH, chosen_fixmatch, fractions_of
+from studies.results.comparison import ALL, fractions_of
+from studies.results.fixmatch import chosen_fixmatch, families
 from studies.results.schema import CONFIRM, FINISHED, RUNNING, SEARCH, TABLES
 from studies.results.scores import OURS, REFERENCE, tidy_scores
 from studies.results.shared_arms import with_shared_arms
@@ -120,9 +121,13 @@ class StudyView:
         confirm = rows[rows.stage == CONFIRM]
         rows = confirm if len(confirm) else rows
         rows = rows[rows[TEST].notna()]
-        chosen = {(scope, chosen_fixmatch(group, fraction)) for (scope, fraction), group in _by_scope(rows)}
+        chosen = {
+            (scope, method)
+            for (scope, fraction), group in _by_scope(rows)
+            for method in chosen_fixmatch(group, fraction).values()
+        }
         keys = pd.Series(list(zip(rows.base_scope, rows.method, strict=True)), index=rows.index, dtype=object)
-        return rows[~rows.method.str.startswith(FIXMATCH) | keys.isin(chosen)]
+        return rows[families(rows.method).isna() | keys.isin(chosen)]
 
     def by_scope(self, question: str = "") -> list[tuple[str, pd.DataFrame]]:
         """What was measured, by label scope without split seed, fewest labels first and all labels last."""
