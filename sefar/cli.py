@@ -47,7 +47,7 @@ class Train:
 
     def run(self) -> None:
         """Train, epoch by epoch, saving after each."""
-        from sefar.recipes import recipe, with_method
+        from sefar.recipes import SINGLE, recipe, with_method
         from sefar.training.evaluation_files import summary
         from sefar.training.run import train_in_folder
 
@@ -57,6 +57,11 @@ class Train:
         if self.frame_store_gb is not None:
             overrides["loader.frame_store_gb"] = self.frame_store_gb
         config = with_method(recipe(self.recipe), self.method).override(overrides)
+        if self.method == SINGLE and len(config.sampling.frames_per_granularity) > 1:
+            raise ConfigError(
+                f"--method {SINGLE}: has one granularity; set sampling.frames_per_granularity to one number, or use "
+                "fixmatch"
+            )
         if self.processes < 1:
             raise ConfigError(f"--processes: expected an integer ≥ 1, got {self.processes}")
         metrics = train_in_folder(

@@ -62,7 +62,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "sefar": {},
     "supervised": {"objective.gamma_unlabelled": 0.0, "objective.gamma_mix": 0.0, "objective.warmup_epochs": 0},
     "fixmatch": FIXMATCH,  # on the network that it is laid over: SeFAR's dual level is lent to it
-    SINGLE: FIXMATCH,  # as published: none of SeFAR's parts, so one granularity, see `with_method`
+    SINGLE: FIXMATCH,  # without the dual level: one granularity, see `with_method`
 }
 
 
@@ -83,8 +83,8 @@ def with_method(config: TrainConfig, method: str) -> TrainConfig:
     Args:
         config: of SeFAR.
         method: ``sefar`` (as it is), ``supervised`` (labelled clips only), ``fixmatch`` (on the same network) or
-            ``fixmatch_single`` (the same on a network of one granularity that takes as many frames of a clip: FixMatch
-            without any part of SeFAR, the first row of the paper's table of components).
+            ``fixmatch_single`` (the same on a network of one granularity that takes as many frames of a clip, as the
+            first row of the paper's table of components has it: without dual level, perturbation, regulation, mixing).
 
     Raises:
         ConfigError: an unknown method.

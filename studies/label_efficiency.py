@@ -3,8 +3,9 @@
     python studies/label_efficiency.py --store runs/label_efficiency --table docs/label_efficiency.md
     python studies/label_efficiency.py --labels 1pc 3pc 10pc 25pc --seeds 5 --table fractions.md
 
-SeFAR as the recipe has it, supervised-only, FixMatch (its threshold chosen at each fraction by mean dev accuracy) and
-supervised with all labels. Seed s is both the training seed and the label split's. Finished runs are not run again.
+SeFAR as the recipe has it, supervised-only, FixMatch on SeFAR's network and on one of a single granularity
+(fixmatch_single; the threshold of each chosen at each fraction by mean dev accuracy) and supervised with all labels.
+Seed s is both the training seed and the label split's. Finished runs are not run again.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ def check(flags: argparse.Namespace) -> None:
 def grid(flags: argparse.Namespace) -> list[GridRun]:
     """All runs, seed by seed, so that a stopped study has whole comparisons."""
     base, runs = recipe(flags.recipe, {"scope.root": flags.root, **parse_overrides(tuple(flags.set))}), []
+    if len(base.sampling.frames_per_granularity) == 1 and set(FAMILIES) <= set(flags.methods):
+        raise ConfigError(f"with one granularity {listed(tuple(FAMILIES))} are the same; choose one with --methods")
 
     def add(method: str, labels: str, config: TrainConfig) -> None:
         role = f"{method} @{labels}"  # the method carries FixMatch's threshold

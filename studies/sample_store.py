@@ -40,6 +40,7 @@ STUDIES = {
     "sweep": "studies/scope_sweep.py --preset quick --name sweep --trials 8 --epochs 4 --confirm 1 --confirm-seeds 2 "
     f"--confirm-splits 2 --set {SHORT}",
     "label_efficiency": "studies/label_efficiency.py --labels 1pc 3pc 10pc --thresholds 0.5 "
+    "--methods sefar supervised fixmatch "
     f"--full-set loader.labelled=24 --set {GRID}",
     "perturbations": f"studies/ablation.py perturbations --arms none shuffle_fine warp reverse_fine_50 --set {GRID}",
     "thresholds": f"studies/ablation.py thresholds --arms tau_0 tau_0.5 tau_0.95 --set {GRID}",

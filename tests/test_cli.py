@@ -210,6 +210,10 @@ def test_supervised_only(
         (["--recipe", "synthgym_tny"], "recipe 'synthgym_tny' is unknown — did you mean 'synthgym_tiny'?"),
         (["-r", "synthgym_tny"], "did you mean 'synthgym_tiny'?"),
         (["--method", "supervized"], "method 'supervized' is unknown — did you mean 'supervised'?"),
+        (
+            ["--method", "fixmatch_single", "--set", "sampling.frames_per_granularity=(4,8)"],
+            "--method fixmatch_single: has one granularity; set sampling.frames_per_granularity to one number",
+        ),
         (["--set", "scope.name=synthgym/all@0"], "the label fraction must lie in (0, 1], got 0"),
         (["--set", "scope.name=lists:/nowhere"], "lists:/nowhere: no such folder"),
     ],

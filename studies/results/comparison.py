@@ -1,7 +1,7 @@
 """Methods side by side over label fractions and seeds, as Markdown in the shape of the paper's Table 6.
 
-FixMatch has candidate thresholds; the one of greatest mean dev accuracy stands for it, at each fraction anew and over
-the runs that all candidates have (`studies.results.best_on_dev`). Test accuracy chooses nothing.
+Each FixMatch has candidate thresholds; the one of greatest mean dev accuracy stands for it, at each fraction anew and
+over the runs that all candidates have (`studies.results.best_on_dev`). Test accuracy chooses nothing.
 """
 
 from __future__ import annotations
@@ -150,8 +150,8 @@ def _by_fraction(scores: pd.DataFrame) -> list[str]:
     runs = f"{seeds.min()} runs" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()} runs"
     lines = [
         "Student's top-1 on the test clips in percent: mean and 95 % interval over seeds (label splits and training "
-        f"seeds together), {runs} a cell. FixMatch's threshold is the best on dev at each fraction. Differences are "
-        "paired by seed, in points.",
+        f"seeds together), {runs} a cell. The threshold of each FixMatch is the best on dev at each fraction. "
+        "Differences are paired by seed, in points.",
         "",
         _line(["method", *(fraction_title(scores, f) for f in fractions)]),
         _line(["---"] * (len(fractions) + 1)),

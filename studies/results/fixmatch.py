@@ -62,7 +62,7 @@ def fixmatch_notes(scores: pd.DataFrame, fractions: list[str]) -> list[str]:
         fractions: those of column ``fraction`` to speak of.
     """
     return [
-        f"{name}'s threshold at {fraction} is {threshold_of(str(order.best))}. {note}"
+        f"{name[0].upper()}{name[1:]}'s threshold at {fraction} is {threshold_of(str(order.best))}. {note}"
         for fraction in fractions
         for family, name in FAMILIES.items()
         for order in (fixmatch_order(scores, fraction, family),)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sefar.errors import ConfigError
 from studies import label_efficiency as script
 from studies.engine.grid import GridOptions, GridRun
 from studies.results.store import ResultStore
@@ -99,6 +100,14 @@ def test_wrong_flags_are_one_line(
     assert capsys.readouterr().err == f"error: {message}\n"
 
 
+def test_on_a_network_of_one_granularity_fixmatch_is_asked_for_once() -> None:
+    one = ["--set", "sampling.frames_per_granularity=(8,)", "--seeds", "1"]
+    with pytest.raises(ConfigError, match="are the same; choose one with --methods"):
+        runs(*one)
+    found = runs(*one, "--methods", "sefar", "fixmatch")
+    assert len({run.trial_id for run in found}) == len(found) == 4
+
+
 @pytest.mark.slow
 def test_end_to_end_and_not_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -107,13 +116,14 @@ def test_end_to_end_and_not_again(
     command = ["--store", store, "--labels", "1pc", "3pc", "--seeds", 2, "--thresholds", 0.5, "--table", table, *SHORT]
     assert call(monkeypatch, *command) == 0
     said = capsys.readouterr().out
-    assert "14 runs, 14 to run" in said and table.read_text() in said
+    assert "18 runs, 18 to run" in said and table.read_text() in said
     assert "| SeFAR | 69.0 | 69.0 | – |" in table.read_text()
+    assert "| single-level FixMatch | " in table.read_text() and "| FixMatch | " in table.read_text()
     assert "| SeFAR − supervised | +29.0 | +29.0 | – |" in table.read_text()
     assert "python studies/label_efficiency.py --store" in table.read_text()
     assert set(ResultStore(str(store)).trials().status) == {"finished"}
 
     written = {path: path.stat().st_mtime_ns for path in store.rglob("*.parquet")}
     assert call(monkeypatch, *command) == 0
-    assert "14 runs, 0 to run" in capsys.readouterr().out
+    assert "18 runs, 0 to run" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in store.rglob("*.parquet")} == written

@@ -21,6 +21,7 @@ from studies.results.figures.style import (
     styled,
     tidy,
 )
+from studies.results.fixmatch import FIXMATCH, family_of
 from studies.results.schema import DEFAULT, SEARCH, TRANSFER
 from studies.results.scores import BASELINE, OURS
 from studies.results.stats.bootstrap import stratified_interval
@@ -31,7 +32,12 @@ KIND, THRESHOLD = "weighting.kind", "weighting.threshold"
 
 
 def fixed_threshold(method: str, parameters: str) -> float:
-    """The threshold τ of a method of fixed threshold, by its name or by what a search chose; NaN of others."""
+    """The threshold τ of a method of fixed threshold, by its name or by what a search chose; NaN of others.
+
+    Of FixMatch on another network than SeFAR's too: its thresholds are no part of that line.
+    """
+    if family_of(method) not in (None, FIXMATCH):
+        return math.nan
     if named := NAMED.search(method):
         return float(named["threshold"])
     chosen = json.loads(parameters or "{}")

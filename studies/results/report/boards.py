@@ -144,7 +144,11 @@ def fraction_board(study: StudyView) -> list[Table]:
         for name in FAMILIES.values():
             chosen = {f: contenders(scores, f).get(name, "") for f in fractions}
             thresholds = ", ".join(f"{threshold_of(m)} at {f}" for f, m in chosen.items() if m)
-            notes += [f"{name}'s threshold is the best on dev at each fraction: {thresholds}."] if thresholds else []
+            notes += (
+                [f"{name[0].upper()}{name[1:]}'s threshold is the best on dev at each fraction: {thresholds}."]
+                if thresholds
+                else []
+            )
         tables.append(Table(ident("fractions", str(subset)), f"Accuracy by labels on {subset}", columns, shown, notes))
     return tables
 

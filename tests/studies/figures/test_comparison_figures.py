@@ -196,6 +196,7 @@ def test_the_papers_numbers_by_kind():
 
 def test_thresholds_are_read_from_names_and_from_parameters():
     assert fixed_threshold("fixmatch τ=0.95", "{}") == 0.95 and fixed_threshold("tau_0", "") == 0.0
+    assert math.isnan(fixed_threshold("fixmatch_single τ=0.95", "{}"))  # another network
     assert fixed_threshold("trial 004: x", '{"weighting.kind": "fixed", "weighting.threshold": 0.6}') == 0.6
     assert math.isnan(fixed_threshold("x", '{"weighting.kind": "adaptive", "weighting.threshold": 0.6}'))
     assert is_adaptive("SeFAR", "reference", "{}") and not is_adaptive("tau_0.5", "thresholds/tau_0.5", "{}")
