@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
+from sefar.recipes import SINGLE
 from studies.results.best_on_dev import DevOrder, order_on_dev
 
 FIXMATCH = "fixmatch"  # on SeFAR's network
-FAMILIES = {FIXMATCH: "FixMatch", "fixmatch_single": "single-level FixMatch"}
+FAMILIES = {FIXMATCH: "FixMatch", SINGLE: "single-level FixMatch"}
 """First words of the methods' names (``fixmatch τ=0.5``), with the name of what remains once a threshold is chosen."""
 
 
@@ -27,7 +28,7 @@ def families(methods: pd.Series) -> pd.Series:
     return methods.map(family_of).astype(object)
 
 
-def fixmatch_order(scores: pd.DataFrame, fraction: str, family: str = FIXMATCH) -> DevOrder:
+def fixmatch_order(scores: pd.DataFrame, fraction: str, family: str) -> DevOrder:
     """The thresholds of a FixMatch at a fraction, the best on dev first.
 
     Args:
@@ -62,7 +63,7 @@ def fixmatch_notes(scores: pd.DataFrame, fractions: list[str]) -> list[str]:
         fractions: those of column ``fraction`` to speak of.
     """
     return [
-        f"{name[0].upper()}{name[1:]}'s threshold at {fraction} is {threshold_of(str(order.best))}. {note}"
+        f"The threshold of {name} at {fraction} is {threshold_of(str(order.best))}. {note}"
         for fraction in fractions
         for family, name in FAMILIES.items()
         for order in (fixmatch_order(scores, fraction, family),)

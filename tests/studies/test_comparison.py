@@ -86,11 +86,11 @@ def test_a_threshold_of_an_easy_seed_alone_is_not_chosen() -> None:
     assert chosen_fixmatch(tidy_scores(pd.DataFrame(rows)), "1pc") == {"fixmatch": "fixmatch τ=0.5"}
     text = method_table(pd.DataFrame(rows), command="c")
     assert (
-        "\nFixMatch's threshold at 1pc is τ=0.5. Chosen on dev over the one run that each has in common with the "
+        "\nThe threshold of FixMatch at 1pc is τ=0.5. Chosen on dev over the one run that each has in common with the "
         "others; 2 further runs are left out of it.\n"
     ) in text
     tied = [*rows[:-1], *(trial("fixmatch τ=0.8 @1pc", s, 60, None, dev) for s, dev in enumerate((58, 60, 92)))]
-    said = "FixMatch's threshold at 1pc is τ=0.5. Equally good on dev: τ=0.5, τ=0.8."
+    said = "The threshold of FixMatch at 1pc is τ=0.5. Equally good on dev: τ=0.5, τ=0.8."
     assert said in method_table(pd.DataFrame(tied), command="c")
 
 

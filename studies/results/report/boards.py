@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from studies.results.best_on_dev import DIGITS, order_on_dev
-from studies.results.comparison import contenders, fraction_cells, fraction_title, fractions_of, over_runs
-from studies.results.fixmatch import FAMILIES, threshold_of
+from studies.results.comparison import fraction_cells, fraction_title, fractions_of, over_runs
+from studies.results.fixmatch import FAMILIES, chosen_fixmatch, threshold_of
 from studies.results.leaderboard import MARKS, describe_parameters, ranked, search_rows, short_scope
 from studies.results.report.parts import Cell, Column, Row, Table, ident, number, text
 from studies.results.report.study import TEST, Comparison, StudyView, short_method
@@ -141,14 +141,10 @@ def fraction_board(study: StudyView) -> list[Table]:
                 row.append(Cell(said, "" if cell is None else repr(cell.interval.value)))
             shown.append(Row(row))
         notes = ["Percent of the test clips, mean and 95 % interval over runs; differences in points, paired by seed."]
-        for name in FAMILIES.values():
-            chosen = {f: contenders(scores, f).get(name, "") for f in fractions}
-            thresholds = ", ".join(f"{threshold_of(m)} at {f}" for f, m in chosen.items() if m)
-            notes += (
-                [f"{name[0].upper()}{name[1:]}'s threshold is the best on dev at each fraction: {thresholds}."]
-                if thresholds
-                else []
-            )
+        chosen = [(f, family, m) for f in fractions for family, m in chosen_fixmatch(scores, f).items()]
+        for family in dict.fromkeys(family for _, family, _ in chosen):
+            thresholds = ", ".join(f"{threshold_of(m)} at {f}" for f, of, m in chosen if of == family)
+            notes.append(f"The threshold of {FAMILIES[family]} is the best on dev at each fraction: {thresholds}.")
         tables.append(Table(ident("fractions", str(subset)), f"Accuracy by labels on {subset}", columns, shown, notes))
     return tables
 
